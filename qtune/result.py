@@ -9,22 +9,10 @@ The codes are plain integers, not an Enum, because compiled engine code reads th
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
-
-from qtune.errors import InputError, Problem, did_you_mean
-from qtune.scenario import Scenario
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TableName = Literal["messages", "deliveries", "calls", "states"]
 
