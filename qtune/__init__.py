@@ -1,0 +1,83 @@
+"""Tune the consumers of message queues: simulate, compare, recommend, and say how sure the answer is.
+
+These are all the public names. Each is loaded when it is first asked for, so `import qtune` costs nothing and needs
+neither an SDK nor a compiler.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+# What a type checker and an editor read; it must name the same homes as `_HOMES` below, and a test compares them.
+if TYPE_CHECKING:
+    from qtune.analysis import Summary, summarize
+    from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError
+    from qtune.exports import export_preset
+    from qtune.presets import dump_scenario, load_preset, load_scenario, preset_names
+    from qtune.providers import load_model
+    from qtune.recommend import Recommendation, Targets, recommend
+    from qtune.result import Result
+    from qtune.scenario import Scenario
+    from qtune.simulation import replicate, simulate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AnswerIsNo",
+    "InputError",
+    "ProviderFailure",
+    "QtuneError",
+    "Recommendation",
+    "Result",
+    "Scenario",
+    "Summary",
+    "Targets",
+    "__version__",
+    "dump_scenario",
+    "export_preset",
+    "load_model",
+    "load_preset",
+    "load_scenario",
+    "preset_names",
+    "recommend",
+    "replicate",
+    "simulate",
+    "summarize",
+]
+
+_HOMES = {
+    "AnswerIsNo": "qtune.errors",
+    "InputError": "qtune.errors",
+    "ProviderFailure": "qtune.errors",
+    "QtuneError": "qtune.errors",
+    "Recommendation": "qtune.recommend",
+    "Result": "qtune.result",
+    "Scenario": "qtune.scenario",
+    "Summary": "qtune.analysis",
+    "Targets": "qtune.recommend",
+    "dump_scenario": "qtune.presets",
+    "export_preset": "qtune.exports",
+    "load_model": "qtune.providers",
+    "load_preset": "qtune.presets",
+    "load_scenario": "qtune.presets",
+    "preset_names": "qtune.presets",
+    "recommend": "qtune.recommend",
+    "replicate": "qtune.simulation",
+    "simulate": "qtune.simulation",
+    "summarize": "qtune.analysis",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import the public name when it is first used, and keep it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'qtune' has no attribute {name!r}")
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not, for completion."""
+    return list(__all__)
