@@ -1,18 +1,33 @@
 """What a run leaves behind: four tables of rows, and how to keep, read and compare them.
 
 An engine and an adapter fill the very same tables, so nothing behind them can tell a simulated run from a
-measured one except by reading `Result.source`. No table holds an aggregate, and none leaves out a row: what had
-not happened when the run ended is NaN, a censored observation, and never a missing message.
+measured one except by reading `Result.source`. No table holds an aggregate, and none leaves out a row: what
+had not happened when the run ended is NaN, a censored observation, and never a missing message.
 
 The codes are plain integers, not an Enum, because compiled engine code reads them as constants.
 """
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
+
+from qtune.errors import InputError, Problem, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qtune.scenario import Scenario
+
+Table = NDArray[np.void]
 
 TableName = Literal["messages", "deliveries", "calls", "states"]
 
@@ -107,3 +122,166 @@ TABLES: Final[Mapping[TableName, np.dtype[Any]]] = {
     "calls": CALL,
     "states": STATE,
 }
+
+_CODES: Final[Mapping[TableName, Mapping[str, tuple[str, ...]]]] = {
+    "messages": {"state": MESSAGE_STATES},
+    "deliveries": {"outcome": DELIVERY_OUTCOMES},
+    "calls": {"op": CALL_OPS, "outcome": CALL_OUTCOMES},
+    "states": {},
+}
+_ROWS: Final[Mapping[TableName, str]] = {
+    "messages": "message",
+    "deliveries": "delivery",
+    "calls": "call",
+    "states": "sample",
+}
+_FORMAT: Final = "qtune-result-1"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """One run, row by row.
+
+    messages, deliveries, calls, states: arrays of the dtypes MESSAGE, DELIVERY, CALL and STATE of this
+        module; times are seconds from the start of the run, and NaN for what had not happened at
+        ``horizon_s`` or could not be seen.
+    scenario: what was run.
+    seed: of the random streams of a simulation, or of the workload of a measurement.
+    source: "simulated:kernel", "simulated:reference", "measured:sqs" and so on.
+    versions: of everything whose change could change the rows: qtune, the provider's SDK, the model.
+
+    Compare two results with :func:`same_rows`; ``==`` is identity, because arrays have no single truth.
+    InputError when a table has another dtype or the horizon is not a finite time above 0.
+    """
+
+    messages: Table
+    deliveries: Table
+    calls: Table
+    states: Table
+    scenario: Scenario
+    seed: int
+    source: str
+    horizon_s: float
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problems = [
+            Problem(
+                where=f"Result.{name}",
+                value=str(getattr(self, name).dtype),
+                message=f"a table of {name} has the dtype {name_of}: fill an array of qtune.result.{name_of}",
+            )
+            for name, name_of in zip(TABLES, ("MESSAGE", "DELIVERY", "CALL", "STATE"), strict=True)
+            if getattr(self, name).dtype != TABLES[name] or getattr(self, name).ndim != 1
+        ]
+        if not 0.0 < self.horizon_s < float("inf"):
+            bound = "a run lasts a finite time above 0 s"
+            problems.append(Problem(where="Result.horizon_s", value=repr(self.horizon_s), message=bound))
+        if problems:
+            raise InputError(problems)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(self.table(name))} {name}" for name in TABLES)
+        return f"<Result {self.source}: {counts}; seed {self.seed}, horizon {self.horizon_s:g} s>"
+
+    def table(self, name: TableName) -> Table:
+        """One of the four tables by its name; InputError for any other name."""
+        if name not in TABLES:
+            known = ", ".join(TABLES)
+            hint = f"the tables are {known}.{did_you_mean(str(name), TABLES)}"
+            raise InputError(Problem(where="table", value=str(name), message=hint))
+        return cast(Table, getattr(self, name))
+
+    def frame(self, name: TableName) -> pd.DataFrame:
+        """A table as a pandas DataFrame: one column a field, codes spelled out as categories.
+
+        The index is the row number, by which other tables refer to a message or a delivery.
+        """
+        import pandas as pd
+
+        table = self.table(name)
+        columns: dict[str, Any] = {}
+        for column in table.dtype.names or ():
+            values = table[column]
+            if column in _CODES[name]:
+                values = pd.Categorical.from_codes(values, list(_CODES[name][column]))
+            columns[column] = values
+        return pd.DataFrame(columns, index=pd.RangeIndex(len(table), name=_ROWS[name]))
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write everything to one compressed .npz file and return its path; nothing in it is pickled.
+
+        ".npz" is added to a path that does not end so. The scenario is kept as YAML, as a user writes it.
+        """
+        from qtune.presets import dump_scenario
+
+        target = Path(path)
+        if target.suffix != ".npz":
+            target = target.with_name(target.name + ".npz")
+        about = {
+            "format": _FORMAT,
+            "scenario": dump_scenario(self.scenario),
+            "seed": self.seed,
+            "source": self.source,
+            "horizon_s": float(self.horizon_s).hex(),
+            "versions": dict(self.versions),
+        }
+        tables = {name: self.table(name) for name in TABLES}
+        with target.open("wb") as file:
+            np.savez_compressed(file, about=np.array(json.dumps(about)), **cast(dict[str, Any], tables))
+        return target
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> Result:
+        """Read what :meth:`save` wrote; InputError when the file is not one of these or is damaged."""
+        from qtune.presets import load_scenario
+
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                about = json.loads(str(stored["about"]))
+                tables = {name: stored[name] for name in TABLES}
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            message = f"not written by Result.save, or damaged ({error}): run the scenario and save again"
+            raise InputError(Problem(where=str(path), value=type(error).__name__, message=message)) from error
+        if about.get("format") != _FORMAT:
+            message = f'this version reads "{_FORMAT}": run the scenario again with it'
+            raise InputError(Problem(where=str(path), value=str(about.get("format")), message=message))
+        return Result(
+            scenario=load_scenario(about["scenario"]),
+            seed=about["seed"],
+            source=about["source"],
+            horizon_s=float.fromhex(about["horizon_s"]),
+            versions=about["versions"],
+            **tables,
+        )
+
+
+def same_rows(a: Result, b: Result) -> str | None:
+    """None when all rows of two results are the same bit for bit; otherwise the first difference, in words.
+
+    NaN equals NaN, whatever its sign and payload, and 0.0 does not equal -0.0. The scenario, the seed and the
+    source are not compared: two engines, or two platforms, are held to the same rows, not to the same label.
+    """
+    for name in TABLES:
+        left, right = a.table(name), b.table(name)
+        if len(left) != len(right):
+            return f"{name}: {len(left)} rows against {len(right)}"
+        first: tuple[int, str] | None = None
+        for column in TABLES[name].names or ():
+            row = _first_difference(left[column], right[column])
+            if row is not None and (first is None or row < first[0]):
+                first = (row, column)
+        if first is not None:
+            row, column = first
+            shown = f"{left[column][row].item()!r} against {right[column][row].item()!r}"
+            return f"{name}[{row}].{column}: {shown}"
+    return None
+
+
+def _first_difference(left: NDArray[Any], right: NDArray[Any]) -> int | None:
+    if left.dtype.kind == "f":
+        bits_left, bits_right = (np.ascontiguousarray(values).view(np.int64) for values in (left, right))
+        differs = (bits_left != bits_right) & ~(np.isnan(left) & np.isnan(right))
+    else:
+        differs = left != right
+    return int(np.argmax(differs)) if differs.any() else None
