@@ -1,7 +1,7 @@
 """Tune the consumers of message queues: simulate, compare, recommend, and say how sure the answer is.
 
-These are all the public names. Each is loaded when it is first asked for, so `import qtune` costs nothing and needs
-neither an SDK nor a compiler.
+These are all the public names. Each is loaded when it is first asked for, so `import qtune` costs nothing
+and needs neither an SDK nor a compiler.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-# What a type checker and an editor read; it must name the same homes as `_HOMES` below, and a test compares them.
+# What type checkers and editors read; it names the same homes as `_HOMES` below, and a test compares them.
 if TYPE_CHECKING:
     from qtune.analysis import Summary, summarize
     from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError

@@ -1,0 +1,75 @@
+"""The README does what it says: its commands are the ones that are checked, and its example runs."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.checkout
+
+
+@pytest.fixture
+def commands(checkout: Path) -> list[str]:
+    """The README's set-up commands: the lines that make an environment, as they stand."""
+    text = (checkout / "README.md").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line.startswith("python3 -m venv ")]
+
+
+def test_two_lines_set_everything_up(commands: list[str]) -> None:
+    """One line takes a clone to its first recommendation, and one line takes it through all tests."""
+    main_job, suite = commands
+    assert main_job.endswith("&& .venv/bin/qtune recommend --target p95=500ms")
+    assert suite.split(" && ")[-1].startswith(".venv/bin/pytest")
+
+
+def test_the_suite_line_runs_the_whole_suite(commands: list[str]) -> None:
+    """The test command leaves no test out: it lifts the filter that a plain `pytest` has."""
+    assert shlex.split(commands[1])[-2:] == ["-m", ""]
+
+
+def test_the_lines_install_extras_that_exist(checkout: Path, commands: list[str]) -> None:
+    """Every extra that the README installs is one that pyproject.toml defines."""
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (checkout / "README.md").read_text(encoding="utf-8")
+    named = {
+        extra for group in re.findall(r"\.\[([\w,]+)\]|qtune\[([\w,]+)\]", text) for extra in group if extra
+    }
+    assert named
+    for group in named:
+        assert set(group.split(",")) <= set(project["optional-dependencies"])
+    assert "[test]" in commands[1]
+
+
+def test_the_checks_run_the_line_that_the_readme_shows(checkout: Path, commands: list[str]) -> None:
+    """`.ci/run` takes the test command out of the README, finds exactly that one, and does not repeat it."""
+    script = (checkout / ".ci" / "run").read_text(encoding="utf-8")
+    found = re.search(r"""test_line=\$\(grep -E '(?P<pattern>[^']+)' "\$root/README.md"\)""", script)
+    assert found is not None
+    text = (checkout / "README.md").read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if re.search(found["pattern"], line)] == [commands[1]]
+    assert 'bash -c "set -e; $test_line"' in script
+    assert commands[1] not in script
+
+
+def test_the_example_runs_and_prints_what_it_shows(checkout: Path) -> None:
+    """The README's Python example, typed as it stands, prints what stands under it."""
+    text = (checkout / "README.md").read_text(encoding="utf-8")
+    example = doctest.DocTestParser().get_doctest(text, {}, "README.md", "README.md", 0)
+    assert example.examples
+    report: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS).run(
+        example, out=report.append
+    )
+    assert report == []
+
+
+def test_links_to_files_lead_somewhere(checkout: Path) -> None:
+    """Every relative link in the README leads to a file of the project."""
+    text = (checkout / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
+        assert (checkout / target).exists(), target
