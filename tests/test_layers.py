@@ -113,23 +113,27 @@ def modules() -> list[tuple[str, Path]]:
     return found
 
 
+def targets_of(statement: ast.Import | ast.ImportFrom) -> list[str]:
+    """The dotted names that an import statement reaches; of a library, only the module."""
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names]
+    assert statement.level == 0 and statement.module, (
+        f"line {statement.lineno}: write the module's whole name"
+    )
+    if statement.module.split(".")[0] == "qtune":
+        return [f"{statement.module}.{alias.name}" for alias in statement.names]
+    return [statement.module]
+
+
 def imports_in(module: str, file: Path) -> Iterator[Import]:
     """Every import of a file, with the names it reaches: `from qtune import units` reaches qtune.units."""
 
     def visit(node: ast.AST, in_function: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             inside = in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            targets: list[str] = []
-            if isinstance(child, ast.Import):
-                targets = [alias.name for alias in child.names]
-            elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{file}:{child.lineno}: write the whole name of an imported module"
-                assert child.module is not None
-                targets = [child.module]
-                if child.module == "qtune" or child.module.startswith("qtune."):
-                    targets = [f"{child.module}.{alias.name}" for alias in child.names]
-            for target in targets:
-                yield Import(by=module, line=child.lineno, target=target, in_function=in_function)
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                for target in targets_of(child):
+                    yield Import(by=module, line=child.lineno, target=target, in_function=in_function)
             yield from visit(child, inside)
 
     yield from visit(ast.parse(file.read_text(encoding="utf-8")), False)
