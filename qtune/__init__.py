@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qtune.exports import export_preset
     from qtune.presets import dump_scenario, load_preset, load_scenario, preset_names
     from qtune.providers import load_model
-    from qtune.recommend import Recommendation, Targets, recommend
+    from qtune.recommendation import Recommendation, Targets, recommend
     from qtune.result import Result
     from qtune.scenario import Scenario
     from qtune.simulation import replicate, simulate
@@ -51,18 +51,18 @@ _HOMES = {
     "InputError": "qtune.errors",
     "ProviderFailure": "qtune.errors",
     "QtuneError": "qtune.errors",
-    "Recommendation": "qtune.recommend",
+    "Recommendation": "qtune.recommendation",
     "Result": "qtune.result",
     "Scenario": "qtune.scenario",
     "Summary": "qtune.analysis",
-    "Targets": "qtune.recommend",
+    "Targets": "qtune.recommendation",
     "dump_scenario": "qtune.presets",
     "export_preset": "qtune.exports",
     "load_model": "qtune.providers",
     "load_preset": "qtune.presets",
     "load_scenario": "qtune.presets",
     "preset_names": "qtune.presets",
-    "recommend": "qtune.recommend",
+    "recommend": "qtune.recommendation",
     "replicate": "qtune.simulation",
     "simulate": "qtune.simulation",
     "summarize": "qtune.analysis",

@@ -76,6 +76,13 @@ def test_type_checkers_and_the_interpreter_see_the_same_names() -> None:
     assert sorted({*homes, "__version__"}) == qtune.__all__
 
 
+def test_no_public_name_is_hidden_by_a_module() -> None:
+    """No module has a public name, because importing the module would put it in the name's place."""
+    folder = Path(qtune.__file__).parent
+    modules = {entry.stem for entry in folder.iterdir() if entry.is_dir() or entry.suffix == ".py"}
+    assert modules.isdisjoint(set(qtune.__all__) - {"__version__"})
+
+
 def test_the_door_is_small() -> None:
     """There are about twenty public names; to add one, remove one or say here why."""
     assert len(qtune.__all__) <= 24
