@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shapes": FOUNDATION | {"records", "distributions", "traces"},
     **dict.fromkeys(PARTS, QUANTITIES),
     "providers": QUANTITIES | {"consumer"},
-    "scenario": QUANTITIES | PARTS | {"providers"},
+    "checks": QUANTITIES | {"providers"},
+    "scenario": QUANTITIES | PARTS | {"providers", "checks"},
     "presets": WORDS,
     "result": WORDS | {"presets"},
     "invariants": WORDS | {"result"},
@@ -52,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 HOME_OF = {
     "simpy": r"engine\.reference(\.|$)",
     "numba": r"engine\.kernel",
+    "llvmlite": r"engine\.kernel",
     "boto3": r"adapters\.sqs(\.|$)",
     "botocore": r"adapters\.sqs(\.|$)",
     "azure": r"adapters\.servicebus(\.|$)",
@@ -239,6 +241,7 @@ def test_every_library_is_declared(checkout: Path) -> None:
         "yaml": "pyyaml",
         "azure": "azure-servicebus",
         "botocore": "boto3",
+        "llvmlite": "numba",
         "pydantic_core": "pydantic",
     }
     used = {found.library for found in all_imports()} - {"qtune", *sys.stdlib_module_names}
