@@ -124,6 +124,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f' Did you mean "{by_plain_name[close[0]]}"?' if close else ""
 
 
+def text_of(value: object) -> str:
+    """repr, except for integers so long that Python refuses to print them (over 4300 digits)."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**400:
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)
+
+
 def _plain(name: str) -> str:
     return name.lower().replace("-", "_").replace(" ", "_")
 

@@ -18,7 +18,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NoReturn
 
-from qtune.errors import Problem, UnitError, did_you_mean
+from qtune.errors import Problem, UnitError, did_you_mean, text_of
 
 _SECONDS: Mapping[str, Fraction] = {
     "ns": Fraction(1, 10**9),
@@ -108,7 +108,7 @@ def parse_fraction(value: object, *, where: str = "") -> float:
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not 0 <= value <= 1:
-            _fail(_text(value), where, f"a fraction lies between 0 and 1: write it as {_FRACTION_EXAMPLES}")
+            _fail(text_of(value), where, f"a fraction lies between 0 and 1: write it as {_FRACTION_EXAMPLES}")
         return float(value)
     number, unit, given = _split(value, where, "fraction", _FRACTION_EXAMPLES, unit_optional=True)
     if unit not in ("", "%"):
@@ -189,7 +189,7 @@ def _split(
     """The number, the unit and the text of a quantity; the number is exact and not negative."""
     if not isinstance(value, str):
         hint = f"a {kind} needs a unit" if isinstance(value, int | float) else f"this is no {kind}"
-        _fail(_text(value), where, f"{hint}: write it as {examples}")
+        _fail(text_of(value), where, f"{hint}: write it as {examples}")
     given = value.strip()
     if given.startswith(("-", "−")):
         _fail(value, where, f"a {kind} is not negative: write it as {examples}")
@@ -220,13 +220,6 @@ def _as_float(exact: Fraction, given: str, where: str) -> float:
     if number == 0.0 and exact != 0:
         _fail(given, where, "too small to tell from 0: write 0 with its unit if that is meant")
     return number
-
-
-def _text(value: object) -> str:
-    """repr, except for integers so long that Python refuses to print them (over 4300 digits)."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**400:
-        return f"an integer of {value.bit_length()} bits"
-    return repr(value)
 
 
 def _fail(given: str, where: str, message: str) -> NoReturn:
