@@ -1,0 +1,88 @@
+"""How messages are consumed: workers, receiving, lock renewal, settling, and what happens when a handler fails."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from qtune.records import Count, CountOrZero, Fraction, PositiveSeconds, Record, Seconds, Text, YesOrNo, number, whole
+
+MOST_ATTEMPTS = 10_000
+
+
+class Renewal(Record):
+    """Lock renewal while a handler works.
+
+    max_s: a message is renewed for at most so long after the handler got it.
+    renewers: most renewal calls at a time in one instance; None: one for each worker.
+    """
+
+    max_s: PositiveSeconds
+    renewers: Count | None = None
+
+
+class Consumers(Record):
+    """The fleet of consumers: ``instances`` equal processes, each with ``workers`` concurrent handlers.
+
+    Settings that one provider or client does not have stay None there; giving one is an error that says what to use
+    instead. A None that applies takes the client's own default, which ``ReceiveBehaviour`` shows resolved.
+    """
+
+    instances: Count = 1
+    workers: Count
+    receivers: Count | None = None
+    receive_batch: Count | None = None
+    receive_wait_s: Seconds | None = None
+    polling: Literal["loop", "permits", "buffer"] | None = None
+    buffer: Count | None = None
+    refill_at: Count | None = None
+    idle_pause_s: Seconds | None = None
+    prefetch: CountOrZero | None = None
+    credit_returned: Literal["taken", "settled"] | None = None
+    settle: Literal["each", "batch", "concurrent"] = "each"
+    settle_batch: Count | None = None
+    renewal: Renewal | None = None
+    client: Text | None = None
+    drop_expired: YesOrNo = False
+    cores: Count = 1
+    instance_price_usd_per_hour: Annotated[float, number(at_least=0.0)] | None = None
+
+
+class Retry(Record):
+    """Attempts of a handler inside one delivery; the worker keeps the message meanwhile.
+
+    attempts counts the first try. The wait before attempt k + 2 is base * factor^k, at most ceiling.
+    """
+
+    attempts: Annotated[int, whole(at_least=1, at_most=MOST_ATTEMPTS)]
+    base_s: Seconds = 0.0
+    factor: Annotated[float, number(at_least=1.0)] = 1.0
+    ceiling_s: Seconds | None = None
+
+    def waits_s(self) -> tuple[float, ...]:
+        """The wait before the second, third, ... attempt, in seconds; computed by repeated multiplication."""
+        waits, wait_s = [], self.base_s
+        for _ in range(self.attempts - 1):
+            capped = wait_s if self.ceiling_s is None else min(wait_s, self.ceiling_s)
+            waits.append(capped)
+            wait_s = capped * self.factor
+        return tuple(waits)
+
+
+class Failures(Record):
+    """How handlers fail.
+
+    rate: chance that one attempt of a handler fails.
+    poison: share of the messages of which every attempt fails.
+    on_failure: when the last attempt of a delivery has failed, the message is given back at once ("abandon"), or
+        nothing is called and it comes back when its lock runs out ("lock_expiry", what a bare boto3 loop does).
+    """
+
+    rate: Fraction = 0.0
+    poison: Fraction = 0.0
+    on_failure: Literal["abandon", "lock_expiry"] = "abandon"
+    retry: Retry | None = None
+
+    @property
+    def attempts(self) -> int:
+        """Most attempts of a handler in one delivery."""
+        return self.retry.attempts if self.retry else 1

@@ -1,0 +1,72 @@
+"""Providers: their words, limits, clients and models, translated to the neutral records that engines read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from qtune.consumer import Consumers
+from qtune.providers.base import CallModel, DeliverySemantics, Limit, Price, ReceiveBehaviour
+from qtune.providers.files import dump_model, load_model, model_names
+from qtune.providers.model import ProviderModel
+from qtune.providers.queue import Provider, QueueSettings
+from qtune.providers.registry import all_providers, get_provider
+
+__all__ = [
+    "CallModel",
+    "DeliverySemantics",
+    "Limit",
+    "Price",
+    "Provider",
+    "ProviderModel",
+    "QueueSettings",
+    "ReceiveBehaviour",
+    "all_providers",
+    "behaviour",
+    "call_model",
+    "client_name",
+    "dump_model",
+    "get_provider",
+    "load_model",
+    "model_names",
+    "model_of",
+    "semantics",
+]
+
+
+class HasQueue(Protocol):
+    """The part of a scenario that a provider translates."""
+
+    @property
+    def queue(self) -> QueueSettings: ...
+    @property
+    def consumers(self) -> Consumers: ...
+    @property
+    def model(self) -> str | None: ...
+
+
+def client_name(scenario: HasQueue) -> str:
+    """The client library in use: the one named, or the provider's default."""
+    return scenario.consumers.client or get_provider(scenario.queue.provider).default_client
+
+
+def model_of(scenario: HasQueue) -> ProviderModel:
+    """The provider model in use: the one named, or the provider's default."""
+    return load_model(scenario.model or get_provider(scenario.queue.provider).default_model)
+
+
+def semantics(scenario: HasQueue) -> DeliverySemantics:
+    """What the scenario's broker does with a message."""
+    return get_provider(scenario.queue.provider).semantics(scenario.queue)
+
+
+def behaviour(scenario: HasQueue) -> ReceiveBehaviour:
+    """How the scenario's consumers get and settle messages, with the CPU cost of their client."""
+    cost = model_of(scenario).clients[client_name(scenario)]
+    translated = get_provider(scenario.queue.provider).behaviour(scenario.queue, scenario.consumers)
+    return replace(translated, call_cost_s=cost.call_cost_s, message_cost_s=cost.message_cost_s)
+
+
+def call_model(scenario: HasQueue) -> CallModel:
+    """How long the scenario's calls to the broker take."""
+    return model_of(scenario).call_model(client_name(scenario))

@@ -1,0 +1,142 @@
+"""The neutral vocabulary: what an engine must know of a broker and a client, without a word of any provider.
+
+Each provider's module translates its own words to these records; the engines read nothing else. All of them are
+frozen; times are in seconds. ``Limit`` and ``Price`` are the provider's numbers as data, with their source.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from qtune.distributions import Distribution
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeliverySemantics:
+    """What the broker does with a message.
+
+    lock_s: how long a delivery is exclusive, from the hand-out or the last renewal.
+    max_deliveries: after so many deliveries without completion the message is dead-lettered when it would be
+        handed out again; 0 = never.
+    retention_s: a message this long in the broker (from sent_s) is deleted unread; inf = never.
+    capacity_messages: most messages the broker holds at once, waiting or locked; 0 = unbounded.
+    rejects_when_full: a send to a full queue is refused (True) or waits for room (False).
+    redelivers_first: a message that comes back is handed out before all that wait (True: it keeps its place by
+        age) or after them (False).
+    """
+
+    lock_s: float
+    max_deliveries: int
+    retention_s: float
+    capacity_messages: int
+    rejects_when_full: bool
+    redelivers_first: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReceiveBehaviour:
+    """How one consumer instance gets, holds, renews and settles messages.
+
+    discipline:
+        "poll": each receiver asks for up to ``batch`` messages and waits up to ``wait_s`` for the first.
+        "link_sliding": credit stands at the broker, which pushes; a place freed is credited at once.
+        "link_burst": credit is granted in one burst, and again only inside a receive call when all is used up.
+    receivers: receive loops or links per instance; each serves its own ``workers // receivers`` workers.
+    batch: most messages one receive call asks for.
+    wait_s: how long the broker holds a receive call that finds nothing; 0 answers at once.
+    in_hand_limit: per receiver. poll: most messages in hand, waiting or handled. link_sliding: with credit returned
+        "settled" most messages received and unsettled; with "taken" most messages waiting in the buffer, where 0
+        means that only an idle worker has credit. link_burst: the size of a burst.
+    refill_at: poll: the next receive starts when at least so many places are free. The other disciplines do not
+        read it (it equals in_hand_limit there).
+    credit_returned: a place is free again when a worker has "taken" the message, or when it is "settled".
+    prefetch: messages that the client lets wait in its buffer, as the user set it; 0 = none.
+    linger_s: a receive call that has got fewer than ``batch`` waits this much longer after its first message.
+    keepalive_s: how often an idle link reads its socket; unread messages beyond what was asked for are then given
+        back, uncounted. inf = never.
+    idle_pause_s: pause after an empty receive.
+    settle: "each": the worker waits for the settlement; "concurrent": it goes on at once and the call runs beside
+        it; "batch": settlements are collected until there are ``settle_batch`` and sent in one call.
+    settle_batch: 1 unless settle is "batch".
+    renewers: most renewal calls at the same time per instance; 0 = locks are not renewed.
+    renew_after_s: from the start of a lock (or of its last renewal) to the renewal call.
+    renew_max_s: no renewal is made later than this after the handler got the message; inf = no such bound.
+    drops_expired: a message whose lock has run out before its turn is dropped unhandled.
+    cores: CPU cores of an instance, shared by its workers for the client's own work.
+    call_cost_s, message_cost_s: CPU time of the client per call, and per message in that call.
+    """
+
+    discipline: Literal["poll", "link_sliding", "link_burst"]
+    receivers: int
+    batch: int
+    wait_s: float
+    in_hand_limit: int
+    refill_at: int
+    credit_returned: Literal["taken", "settled"]
+    prefetch: int = 0
+    linger_s: float = 0.0
+    keepalive_s: float = math.inf
+    idle_pause_s: float = 0.0
+    settle: Literal["each", "batch", "concurrent"] = "each"
+    settle_batch: int = 1
+    renewers: int = 0
+    renew_after_s: float = math.inf
+    renew_max_s: float = math.inf
+    drops_expired: bool = False
+    cores: int = 1
+    call_cost_s: float = 0.0
+    message_cost_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallModel:
+    """How long calls to the broker take.
+
+    send, receive, settle, renew: round trips in seconds; of a receive that waits, the part that is not waiting.
+    calls_served_at_once: calls that the broker works on at the same time; 0 = unlimited.
+    call_service: the broker's time per call in seconds; matters only when calls_served_at_once is not 0.
+    priors: names of those parameters that nobody has measured for this model: assumptions, to be calibrated.
+    """
+
+    send: Distribution
+    receive: Distribution
+    settle: Distribution
+    renew: Distribution
+    calls_served_at_once: int = 0
+    call_service: Distribution
+    priors: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """One quota or range of a provider, as data.
+
+    name: the setting or quantity in the provider's words. value, unit: the bound ("s", "bytes", "messages", ...).
+    sense: "at most" or "at least". hard: True if the provider does not raise it on request.
+    source, as_of: where it is stated, and the date of that text. checked: where qtune looks at it, or "nowhere".
+    modelled: False for a limit that is known but not simulated; ``reason`` then says why and what it would do.
+    """
+
+    name: str
+    value: float
+    unit: str
+    hard: bool
+    source: str
+    as_of: str
+    checked: str
+    sense: Literal["at most", "at least"] = "at most"
+    modelled: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Price:
+    """One line of a price list: ``usd`` for one ``per``, as stated in ``source`` on the date ``as_of``."""
+
+    item: str
+    usd: float
+    per: str
+    source: str
+    as_of: str

@@ -1,0 +1,50 @@
+"""Provider models in files: the shipped ones by name, others by path."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from qtune.errors import ModelError, Problem, did_you_mean
+from qtune.providers.model import ProviderModel
+from qtune.reading import read_record
+from qtune.shipped import models_dir, shipped_names
+from qtune.writing import write_record
+
+
+def model_names() -> tuple[str, ...]:
+    """The names of the shipped provider models, sorted."""
+    return tuple(Path(file).stem for file in shipped_names(".") if file.endswith(".yaml"))
+
+
+def find_model(name: str, folder: Path) -> str:
+    """How a scenario names a model: the name of a shipped one, or the absolute path of a file.
+
+    folder: where a relative path starts. Raises ModelError, with the nearest name, if there is neither.
+    """
+    if name in model_names():
+        return name
+    path = folder / name
+    if path.is_file():
+        return str(path.resolve())
+    known = model_names()
+    message = f"no shipped model has this name and no file this path; shipped are {', '.join(known)}.{did_you_mean(name, known)}"
+    raise ModelError(Problem(where="model", value=name, message=message))
+
+
+def load_model(name_or_path: str | Path) -> ProviderModel:
+    """The provider model of that name or in that file; ModelError lists everything that is wrong with it."""
+    found = find_model(str(name_or_path), Path())
+    path = models_dir() / f"{found}.yaml" if found in model_names() else Path(found)
+    stat = path.stat()
+    return _load(path, stat.st_mtime_ns, stat.st_size)
+
+
+def dump_model(model: ProviderModel) -> str:
+    """The model as YAML that ``load_model`` reads back as the same model."""
+    return write_record(model)
+
+
+@lru_cache(maxsize=32)
+def _load(path: Path, mtime_ns: int, size_bytes: int) -> ProviderModel:
+    return read_record(ProviderModel, path, name=path.name, base_folder=path.parent)

@@ -1,0 +1,99 @@
+"""A provider model: how long a provider's calls take, what its clients cost in CPU, and what it charges.
+
+It is data with provenance, so that a calibrated model replaces an assumed one without a line of code. What nobody has
+measured says ``prior: true``.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from qtune.errors import ModelError
+from qtune.providers.base import CallModel
+from qtune.providers.prices import Prices
+from qtune.records import CountOrZero, Record, Seconds, Text, YesOrNo
+from qtune.shapes import RandomTime
+
+
+class Latency(Record):
+    """A random time with its provenance; ``prior`` is True if nobody has measured it for this model."""
+
+    error_type = ModelError
+
+    time: RandomTime
+    prior: YesOrNo
+    source: Text
+    as_of: date
+
+
+class ClientCost(Record):
+    """CPU time of one client library: per call, and per message in a call, with its provenance."""
+
+    error_type = ModelError
+
+    call_cost_s: Seconds
+    message_cost_s: Seconds
+    prior: YesOrNo
+    source: Text
+    as_of: date
+
+
+class Latencies(Record):
+    """Round trips of the four kinds of call, without any waiting for messages."""
+
+    error_type = ModelError
+
+    send: Latency
+    receive: Latency
+    settle: Latency
+    renew: Latency
+
+
+class Broker(Record):
+    """How many calls the broker serves at once (0 = no limit), and how long it works on each."""
+
+    error_type = ModelError
+
+    calls_served_at_once: CountOrZero = 0
+    call_service: Latency
+
+
+class ProviderModel(Record):
+    """Everything about a provider that is measured or charged rather than documented as behaviour."""
+
+    error_type = ModelError
+
+    name: Text
+    provider: Text
+    version: Text
+    as_of: date
+    summary: Text
+    latency: Latencies
+    broker: Broker
+    clients: dict[str, ClientCost]
+    prices: Prices
+
+    def priors(self, client: str) -> frozenset[str]:
+        """Names of the parameters that nobody has measured, for one client."""
+        named: dict[str, Latency | ClientCost] = {
+            "send": self.latency.send,
+            "receive": self.latency.receive,
+            "settle": self.latency.settle,
+            "renew": self.latency.renew,
+            "client_cost": self.clients[client],
+        }
+        if self.broker.calls_served_at_once:
+            named["call_service"] = self.broker.call_service
+        return frozenset(name for name, parameter in named.items() if parameter.prior)
+
+    def call_model(self, client: str) -> CallModel:
+        """The part that an engine draws from."""
+        return CallModel(
+            send=self.latency.send.time.distribution(),
+            receive=self.latency.receive.time.distribution(),
+            settle=self.latency.settle.time.distribution(),
+            renew=self.latency.renew.time.distribution(),
+            calls_served_at_once=self.broker.calls_served_at_once,
+            call_service=self.broker.call_service.time.distribution(),
+            priors=self.priors(client),
+        )

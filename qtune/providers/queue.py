@@ -1,0 +1,138 @@
+"""What a provider is to qtune: its queue's settings, its clients' traits, its limits, and their translation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from qtune.consumer import Consumers
+from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
+from qtune.records import Complaint, Record
+
+Check = Callable[[Any], Iterator[Complaint]]
+"""A rule between settings: reads a scenario, yields what contradicts it. On a scenario with invalid fields it runs
+too, and is given up as soon as it reads one of those."""
+
+
+class QueueSettings(Record):
+    """The base of a queue's settings, in the provider's own words; ``provider`` says whose they are."""
+
+    provider: str
+
+    @property
+    def plan(self) -> str:
+        """The name of the price plan that applies: the queue type or tier."""
+        raise NotImplementedError(f"{type(self).__name__} names no price plan")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClientTraits:
+    """How one client library behaves, as far as its users cannot change it.
+
+    discipline, credit_returned, linger_s, keepalive_s: as in ReceiveBehaviour.
+    receive_calls: True if the application calls receive, False if the library pushes messages to handlers.
+    receivers: "any", "one" per instance, or one per "worker".
+    settlement_waits: False if a settlement is sent without waiting for the broker's answer.
+    renew_after_s: from the lock's length to the time of the renewal call after the lock's start.
+    receive_batch, receive_wait_s, polling: the client's defaults. most_prefetch: the largest prefetch, or None.
+    settle: the ways of settling it has.
+    instead: settings of the consumers that this client does not have, each with what to use instead.
+    sources: where a trait or a missing setting is stated, by its name.
+    """
+
+    name: str
+    discipline: Literal["poll", "link_sliding", "link_burst"]
+    receive_calls: bool
+    receivers: Literal["any", "one", "worker"]
+    polling: tuple[str, ...] = ()
+    settle: tuple[str, ...]
+    settlement_waits: bool = True
+    renew_after_s: Callable[[float], float]
+    receive_batch: int = 1
+    receive_wait_s: float
+    credit_returned: Literal["taken", "settled"] = "settled"
+    linger_s: float = 0.0
+    keepalive_s: float = float("inf")
+    most_prefetch: int | None = None
+    instead: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str]
+
+
+class Provider(ABC):
+    """One provider of queues. A third party adds one as an entry point of the group "qtune.providers".
+
+    The entry point names an instance. ``queue_type`` is the record of the ``queue`` section, ``checks`` are the rules
+    that its settings obey together, and the two methods translate the provider's words to the neutral records.
+    """
+
+    name: ClassVar[str]
+    queue_type: ClassVar[type[QueueSettings]]
+    limits: ClassVar[tuple[Limit, ...]]
+    clients: ClassVar[Mapping[str, ClientTraits]]
+    default_client: ClassVar[str]
+    default_model: ClassVar[str]
+    checks: ClassVar[tuple[Check, ...]] = ()
+
+    @abstractmethod
+    def semantics(self, queue: Any) -> DeliverySemantics:
+        """What the broker does with a message, for these settings."""
+
+    @abstractmethod
+    def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
+        """How an instance gets and settles messages, without the client's CPU costs."""
+
+    def limit(self, name: str) -> Limit:
+        """The limit of that name; KeyError if there is none."""
+        for limit in self.limits:
+            if limit.name == name:
+                return limit
+        raise KeyError(name)
+
+
+def renewal_fields(consumers: Consumers, traits: ClientTraits, lock_s: float) -> dict[str, Any]:
+    """The renewal part of a ReceiveBehaviour."""
+    if consumers.renewal is None:
+        return {}
+    return {
+        "renewers": consumers.renewal.renewers or consumers.workers,
+        "renew_after_s": traits.renew_after_s(lock_s),
+        "renew_max_s": consumers.renewal.max_s,
+    }
+
+
+def settle_fields(consumers: Consumers, traits: ClientTraits, most_batch: int = 1) -> dict[str, Any]:
+    """The settling part of a ReceiveBehaviour; ``most_batch`` is the default size of a batch."""
+    if consumers.settle == "batch":
+        return {"settle": "batch", "settle_batch": consumers.settle_batch or most_batch}
+    return {"settle": consumers.settle if traits.settlement_waits else "concurrent"}
+
+
+def poll_behaviour(
+    consumers: Consumers, traits: ClientTraits, *, lock_s: float, receivers: int, settle_batch: int = 1
+) -> ReceiveBehaviour:
+    """A polling client: what is in hand, and when it asks again, follow from how it polls."""
+    polling = consumers.polling or traits.polling[0]
+    batch = consumers.receive_batch or traits.receive_batch
+    if polling == "loop":
+        in_hand_limit, refill_at = batch, batch
+    elif polling == "permits":
+        in_hand_limit, refill_at = consumers.workers // receivers, 1
+    else:
+        in_hand_limit = consumers.buffer or batch
+        refill_at = consumers.refill_at or min(batch, in_hand_limit)
+    return ReceiveBehaviour(
+        discipline="poll",
+        receivers=receivers,
+        batch=batch,
+        wait_s=traits.receive_wait_s if consumers.receive_wait_s is None else consumers.receive_wait_s,
+        in_hand_limit=in_hand_limit,
+        refill_at=refill_at,
+        credit_returned="taken" if polling == "buffer" else "settled",
+        idle_pause_s=consumers.idle_pause_s or 0.0,
+        drops_expired=consumers.drop_expired,
+        cores=consumers.cores,
+        **settle_fields(consumers, traits, settle_batch),
+        **renewal_fields(consumers, traits, lock_s),
+    )

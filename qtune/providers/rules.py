@@ -1,0 +1,70 @@
+"""Rules between settings that any provider may use: bounds that are data, and settings that a client does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from qtune.providers.base import Limit
+from qtune.providers.queue import Check, ClientTraits
+from qtune.records import Complaint
+from qtune.units import format_duration, format_size
+
+
+def bound_text(limit: Limit) -> str:
+    """The bound as a person writes it: 12h, 1MiB, 10 messages."""
+    if limit.unit == "s":
+        return format_duration(limit.value)
+    if limit.unit == "bytes":
+        return format_size(limit.value)
+    return f"{limit.value:.15g} {limit.unit}"
+
+
+def source_text(limit: Limit) -> str:
+    """Where a limit is stated, and the date of that text."""
+    return f"{limit.source}, as of {limit.as_of}"
+
+
+def breach(limit: Limit, value: float) -> str | None:
+    """The message for a value that breaks the limit, or None if it keeps it."""
+    kept = value <= limit.value if limit.sense == "at most" else value >= limit.value
+    if kept:
+        return None
+    kind = "a hard limit" if limit.hard else "adjustable: ask the provider"
+    return f"{limit.name} is {limit.sense} {bound_text(limit)} ({kind})"
+
+
+def within(path: str, limit: Limit) -> Check:
+    """The rule that the setting at ``path`` (None: not given) keeps the limit."""
+
+    def check(scenario: Any) -> Iterator[Complaint]:
+        value = scenario
+        for name in path.split("."):
+            value = getattr(value, name)
+        message = None if value is None else breach(limit, float(value))
+        if message is not None:
+            yield Complaint(path=path, message=message, source=source_text(limit))
+
+    return check
+
+
+def some_lock(path: str) -> Check:
+    """The rule that a lock lasts longer than 0 s: without one every receive would return the same messages."""
+
+    def check(scenario: Any) -> Iterator[Complaint]:
+        section, name = path.split(".")
+        if getattr(getattr(scenario, section), name) == 0.0:
+            yield Complaint(
+                path=path,
+                message="0 s locks nothing: each receive would return the same messages again; use more than 0 s",
+            )
+
+    return check
+
+
+def offered(scenario: Any, traits: ClientTraits, name: str) -> Iterator[Complaint]:
+    """A complaint if a setting of the consumers is given that this client does not have."""
+    value = getattr(scenario.consumers, name)
+    if value is not None and name in traits.instead:
+        source = traits.sources.get(name)
+        yield Complaint(path=f"consumers.{name}", message=traits.instead[name].format(value=value), source=source)

@@ -1,0 +1,265 @@
+"""Azure Service Bus queues without sessions in its own words, its clients, and the quotas that bear on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from qtune.consumer import Consumers
+from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
+from qtune.providers.queue import ClientTraits, Provider, QueueSettings, renewal_fields, settle_fields
+from qtune.providers.rules import source_text, within
+from qtune.records import Complaint, Count, PositiveSeconds
+
+_QUOTAS = "Azure documentation, Service Bus quotas"
+_PERFORMANCE = "Azure documentation, Best practices for performance improvements using Service Bus"
+_THROTTLING = "Azure documentation, Throttling operations on Azure Service Bus"
+_PYTHON = "azure-servicebus 7.15.0, source"
+_MADE = "when a scenario is made"
+
+MESSAGING_UNITS = (1, 2, 4, 8, 16)
+
+
+class ServiceBusQueue(QueueSettings):
+    """A queue without sessions. messaging_units: of a premium namespace; message_ttl_s: None = messages stay."""
+
+    provider: Literal["servicebus"] = "servicebus"
+    tier: Literal["standard", "premium"]
+    messaging_units: Count | None = None
+    lock_duration_s: PositiveSeconds = 60.0
+    max_delivery_count: Count = 10
+    message_ttl_s: PositiveSeconds | None = None
+
+    @property
+    def plan(self) -> str:
+        """The price plan: that of the tier."""
+        return self.tier
+
+
+def _limit(name: str, value: float, unit: str, **rest: Any) -> Limit:
+    fields = {"hard": True, "source": _QUOTAS, "as_of": "2022-07", "checked": _MADE, **rest}
+    return Limit(name=name, value=value, unit=unit, **fields)
+
+
+def _unmodelled(name: str, value: float, unit: str, reason: str, **rest: Any) -> Limit:
+    return _limit(name, value, unit, checked="nowhere", modelled=False, reason=reason, **rest)
+
+
+LIMITS: tuple[Limit, ...] = (
+    _limit("lock_duration", 300.0, "s", source=_PERFORMANCE, as_of="2025-04"),
+    _limit("message_size in standard", 262_144.0, "bytes"),
+    _limit("message_size in premium", 104_857_600.0, "bytes"),
+    _limit("prefetch of azure-servicebus", 50_000.0, "messages", source=_PYTHON, as_of="2026-10"),
+    _limit("receive requests at once on a queue", 5_000.0, "receivers"),
+    _limit("AMQP connections of a namespace", 5_000.0, "connections"),
+    _limit("messaging_units", 16.0, "messaging units", source="Azure documentation, Service Bus premium", as_of="2021"),
+    _unmodelled(
+        "credits of a standard namespace", 1_000.0, "credits a second",
+        "each send and each receive of a message takes a credit, so one standard namespace carries about 500 messages "
+        "a second end to end; simulated namespaces are not throttled: do not trust a standard result above that",
+        hard=False, source=_THROTTLING, as_of="2024-03",
+    ),
+    _unmodelled(
+        "traffic of a messaging unit", 4_000_000.0, "bytes a second",
+        "in and out each; Microsoft's benchmark figure and no promise, so nothing is bounded by it",
+        hard=False, source=_PERFORMANCE, as_of="2025-04",
+    ),
+    _unmodelled(
+        "queue size in standard", 5.0 * 2**30, "bytes", "the simulated queue has room for every message",
+        hard=False,
+    ),
+    _unmodelled("queue size in premium", 80.0 * 2**30, "bytes", "the simulated queue has room for every message"),
+    _unmodelled(
+        "batch of sends in standard", 262_144.0, "bytes", "producers send single messages", source=_PYTHON,
+        as_of="2026-10",
+    ),
+    _unmodelled(
+        "batch of sends in premium", 1_048_576.0, "bytes", "producers send single messages", source=_PYTHON,
+        as_of="2026-10",
+    ),
+    _unmodelled("messages of a transaction", 100.0, "messages", "transactions are not simulated"),
+)  # fmt: skip
+
+
+def _python_renews_after(lock_s: float) -> float:
+    """When AutoLockRenewer renews: with 10 s left, or, for locks of up to 10.5 s, after a quarter of the lock.
+
+    It looks every 0.5 s, so the quarter is rounded up to a whole tick.
+    """
+    return lock_s - 10.0 if lock_s > 10.5 else 0.5 * math.ceil(0.25 * lock_s / 0.5)
+
+
+def _processor_renews_after(lock_s: float) -> float:
+    """When the processor renews: 10 s before the end, and half-way for locks of up to 20 s."""
+    return lock_s - min(10.0, 0.5 * lock_s)
+
+
+_NO_POLLING = "Service Bus pushes messages over a link: leave polling out, and set prefetch"
+_NO_BUFFER = "Service Bus has its own buffer: set prefetch: {value} instead"
+_NO_BATCH = "Service Bus settles one message at a time: use settle: concurrent to overlap the round trips"
+_SETTLES = "azure-sdk: AMQP has no batch settlement (JasperFx/wolverine issue 3494)"
+
+
+def _python(name: str, *, settlement_waits: bool, source: str) -> ClientTraits:
+    return ClientTraits(
+        name=name,
+        discipline="link_burst",
+        receive_calls=True,
+        receivers="worker",
+        settle=("each", "concurrent"),
+        settlement_waits=settlement_waits,
+        renew_after_s=_python_renews_after,
+        receive_wait_s=60.0,
+        linger_s=0.2,
+        keepalive_s=5.0,
+        most_prefetch=50_000,
+        instead={
+            "polling": _NO_POLLING,
+            "buffer": _NO_BUFFER,
+            "refill_at": "azure-servicebus asks again when its credit is used up: leave refill_at out",
+            "settle_batch": _NO_BATCH,
+            "credit_returned": "azure-servicebus grants credit in bursts: only azure-processor has credit_returned",
+        },
+        sources={
+            "discipline": f"{source}: credit is granted again when all of it is used up",
+            "receivers": f"{source}: a receiver is not thread-safe, so each worker has its own",
+            "linger_s": f"{source}: _further_pull_receive_timeout",
+            "settle": f"{source}: settlement" + (" waits for the broker" if settlement_waits else " is sent pre-settled"),
+            "receive_wait_s": f"{source}: receive_messages returns after 60 s by default",
+            "renew_after_s": f"{source}: AutoLockRenewer",
+            "settle_batch": _SETTLES,
+        },
+    )
+
+
+CLIENTS: Mapping[str, ClientTraits] = {
+    "azure-servicebus-7.15": _python("azure-servicebus-7.15", settlement_waits=True, source=_PYTHON),
+    "azure-servicebus-7.14": _python(
+        "azure-servicebus-7.14", settlement_waits=False, source="azure-servicebus 7.14.3, source"
+    ),
+    "azure-processor": ClientTraits(
+        name="azure-processor",
+        discipline="link_sliding",
+        receive_calls=False,
+        receivers="one",
+        settle=("each", "concurrent"),
+        renew_after_s=_processor_renews_after,
+        receive_wait_s=0.0,
+        most_prefetch=2**31 - 1,
+        instead={
+            "polling": _NO_POLLING,
+            "buffer": _NO_BUFFER,
+            "refill_at": "a processor returns credit message by message: leave refill_at out",
+            "receive_batch": "a processor is pushed single messages: leave receive_batch out, and set prefetch",
+            "receive_wait_s": "a processor makes no receive calls: leave receive_wait out",
+            "idle_pause_s": "a processor makes no receive calls: leave idle_pause out",
+            "settle_batch": _NO_BATCH,
+        },
+        sources={
+            "discipline": "Azure.Messaging.ServiceBus (.NET), ServiceBusProcessor: assumed from its documentation",
+            "credit_returned": "Azure/azure-sdk-for-net, user reports: assumed, see credit_returned",
+            "settle_batch": _SETTLES,
+        },
+    ),
+}
+
+
+class ServiceBus(Provider):
+    """Azure Service Bus, queues without sessions, in peek-lock mode."""
+
+    name = "servicebus"
+    queue_type = ServiceBusQueue
+    limits = LIMITS
+    clients = CLIENTS
+    default_client = "azure-servicebus-7.15"
+    default_model = "servicebus"
+
+    def semantics(self, queue: Any) -> DeliverySemantics:
+        """A peek-lock; a message that comes back is at or near the front; the dead-letter queue is always there."""
+        return DeliverySemantics(
+            lock_s=queue.lock_duration_s,
+            max_deliveries=queue.max_delivery_count,
+            retention_s=math.inf if queue.message_ttl_s is None else queue.message_ttl_s,
+            capacity_messages=0,
+            rejects_when_full=False,
+            redelivers_first=True,
+        )
+
+    def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
+        """The Python client grants credit in bursts to one receiver a worker; a processor has one sliding link."""
+        traits = self.clients[consumers.client or self.default_client]
+        shared = {
+            "discipline": traits.discipline,
+            "prefetch": consumers.prefetch or 0,
+            "linger_s": traits.linger_s,
+            "drops_expired": consumers.drop_expired,
+            "cores": consumers.cores,
+            **settle_fields(consumers, traits),
+            **renewal_fields(consumers, traits, queue.lock_duration_s),
+        }
+        if traits.discipline == "link_burst":
+            return _burst_behaviour(consumers, traits, shared)
+        return _sliding_behaviour(consumers, traits, shared)
+
+
+def _burst_behaviour(consumers: Consumers, traits: ClientTraits, shared: Mapping[str, Any]) -> ReceiveBehaviour:
+    batch = consumers.receive_batch or traits.receive_batch
+    burst = consumers.prefetch + 1 if consumers.prefetch else batch
+    return ReceiveBehaviour(
+        receivers=consumers.workers,
+        batch=batch,
+        wait_s=traits.receive_wait_s if consumers.receive_wait_s is None else consumers.receive_wait_s,
+        in_hand_limit=burst,
+        refill_at=burst,
+        credit_returned=traits.credit_returned,
+        keepalive_s=30.0 if consumers.prefetch else traits.keepalive_s,
+        idle_pause_s=consumers.idle_pause_s or 0.0,
+        **shared,
+    )
+
+
+def _sliding_behaviour(consumers: Consumers, traits: ClientTraits, shared: Mapping[str, Any]) -> ReceiveBehaviour:
+    credit_returned = consumers.credit_returned or traits.credit_returned
+    in_hand_limit = consumers.prefetch or (consumers.workers if credit_returned == "settled" else 0)
+    return ReceiveBehaviour(
+        receivers=1,
+        batch=1,
+        wait_s=traits.receive_wait_s,
+        in_hand_limit=in_hand_limit,
+        refill_at=in_hand_limit,
+        credit_returned=credit_returned,
+        **shared,
+    )
+
+
+def _units_fit_tier(scenario: Any) -> Iterator[Complaint]:
+    queue = scenario.queue
+    path, source = "queue.messaging_units", source_text(SERVICEBUS.limit("messaging_units"))
+    if queue.messaging_units is None:
+        return
+    if queue.tier == "standard":
+        yield Complaint(path=path, message="only premium has messaging units: leave it out, or use tier: premium", source=source)
+    elif queue.messaging_units not in MESSAGING_UNITS:
+        yield Complaint(path=path, message="a namespace has 1, 2, 4, 8 or 16 messaging units", source=source)
+
+
+def _size_fits_tier(scenario: Any) -> Iterator[Complaint]:
+    limit = SERVICEBUS.limit(f"message_size in {scenario.queue.tier}")
+    yield from within("message_size_bytes", limit)(scenario)
+
+
+def _prefetch_fits_client(scenario: Any) -> Iterator[Complaint]:
+    client = scenario.consumers.client or SERVICEBUS.default_client
+    if client != "azure-processor":
+        yield from within("consumers.prefetch", SERVICEBUS.limit("prefetch of azure-servicebus"))(scenario)
+
+
+SERVICEBUS = ServiceBus()
+
+ServiceBus.checks = (
+    within("queue.lock_duration_s", SERVICEBUS.limit("lock_duration")),
+    _units_fit_tier,
+    _size_fits_tier,
+    _prefetch_fits_client,
+)

@@ -1,0 +1,254 @@
+"""A scenario: the workload, the queue, its consumers, what goes wrong and how long to look, as one frozen record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from qtune import providers
+from qtune.arrivals import KINDS, AnyArrivals, Schedule, TraceFile
+from qtune.checks import Partial, partial, run_checks, value_at
+from qtune.consumer import Consumers, Failures
+from qtune.distributions import Distribution, Empirical
+from qtune.errors import InputError, Problem, ScenarioError, text_of
+from qtune.faults import Fault
+from qtune.producer import Producers
+from qtune.providers.base import CallModel, DeliverySemantics, ReceiveBehaviour
+from qtune.providers.files import find_model
+from qtune.providers.model import ProviderModel
+from qtune.providers.queue import Provider, QueueSettings
+from qtune.providers.registry import all_providers, get_provider
+from qtune.records import (
+    WRONG,
+    Bytes,
+    Complaint,
+    CountOrZero,
+    PositiveSeconds,
+    Record,
+    Text,
+    base_folder,
+    choose,
+    read_seconds,
+    refuse,
+    refuse_again,
+    validate_nested,
+    validation_error,
+    yaml_name,
+)
+from qtune.shapes import HintsTime, ServiceTime
+from qtune.traces import read_trace
+
+
+def _read_queue(value: object, info: ValidationInfo) -> object:
+    return value if isinstance(value, Record) else validate_nested(_queue_type(value), value, info)
+
+
+def _queue_type(value: object) -> type[Record]:
+    """The record class of the provider that ``value["provider"]`` names, built in or from another package."""
+    name = value.get("provider") if isinstance(value, Mapping) else None
+    if isinstance(name, str):
+        try:
+            return get_provider(name).queue_type
+        except InputError as error:
+            raise refuse_again(error) from None
+    return choose("provider", {known: found.queue_type for known, found in all_providers().items()}, value)
+
+
+def _section_types(data: Mapping[str, Any]) -> dict[str, type[Record]]:
+    """The records of those sections of which valid fields are worth checking when others are invalid."""
+    found: dict[str, type[Record]] = {"consumers": Consumers, "failures": Failures, "producers": Producers}
+    for name, type_of in (("queue", _queue_type), ("arrivals", lambda value: choose("kind", KINDS, value))):
+        try:
+            found[name] = type_of(data.get(name))
+        except PydanticCustomError:
+            continue  # the section does not say what it is, which is an error of its own
+    return found
+
+
+def _read_warm_up(value: object, info: ValidationInfo) -> float | str:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, str) and not value[:1].isdigit():
+        raise refuse('this must be auto, or a duration such as "5min"')
+    return read_seconds(value, info)
+
+
+WarmUp = Annotated[float | Literal["auto"], BeforeValidator(_read_warm_up)]
+
+
+class Scenario(Record):
+    """Everything that a run depends on. Making one checks every rule and raises one ScenarioError with all problems.
+
+    producers: None: the broker has each message at its due instant.
+    horizon_s: how long to look; left out, it is the length of the trace. Messages due at the horizon still count.
+    warm_up_s: "auto", or how much of the start a summary leaves out.
+    model: name of a shipped provider model or path of one; None: the provider's own.
+    """
+
+    name: Text = "scenario"
+    arrivals: AnyArrivals
+    service_time: ServiceTime
+    message_size_bytes: Bytes = 1024
+    failures: Failures = Failures()
+    producers: Producers | None = None
+    queue: Annotated[QueueSettings, BeforeValidator(_read_queue)]
+    consumers: Consumers
+    faults: tuple[Fault, ...] = ()
+    horizon_s: PositiveSeconds = Field(default=None)  # type: ignore[assignment]  # _checked fills it in
+    warm_up_s: WarmUp = "auto"
+    model: Text | None = None
+    seed: CountOrZero = 1
+
+    @field_validator("model")
+    @classmethod
+    def _model_exists(cls, model: str | None, info: ValidationInfo) -> str | None:
+        if model is None:
+            return None
+        try:
+            found = find_model(model, base_folder(info))
+            providers.load_model(found)
+        except InputError as error:
+            raise refuse_again(error) from None
+        return found
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        view: Scenario | Partial
+        errors: list[Mapping[str, Any]] = []
+        try:
+            view = scenario = handler(data)
+        except ValidationError as error:
+            if not isinstance(data, Mapping):
+                raise
+            errors += error.errors(include_url=False)
+            view = partial(cls, data, info, _section_types(data))
+        errors += [_detail(complaint, view) for complaint in run_checks(view)]
+        if errors:
+            raise validation_error(cls, errors)
+        assert isinstance(view, Scenario)
+        if view.horizon_s is None:
+            view.__dict__["horizon_s"] = view.arrivals.length_s  # the record is frozen from here on
+        return scenario
+
+    def schedule(self) -> Schedule:
+        """When messages fall due, up to the horizon."""
+        return self.arrivals.schedule(self.horizon_s)
+
+    def semantics(self) -> DeliverySemantics:
+        """What the broker does with a message."""
+        return providers.semantics(self)
+
+    def behaviour(self) -> ReceiveBehaviour:
+        """How the consumers get, renew and settle messages."""
+        return providers.behaviour(self)
+
+    def call_model(self) -> CallModel:
+        """How long calls to the broker take."""
+        return providers.call_model(self)
+
+    def provider_model(self) -> ProviderModel:
+        """The provider model in use."""
+        return providers.model_of(self)
+
+    def provider(self) -> Provider:
+        """The provider of the queue."""
+        return get_provider(self.queue.provider)
+
+    def service_distribution(self) -> Distribution:
+        """How long a handler works on one attempt, in seconds; for hints, the scaled hints of the whole trace."""
+        hints_s = self.service_by_message_s(whole_trace=True)
+        return self.service_time.distribution() if hints_s is None else Empirical(samples=tuple(hints_s.tolist()))
+
+    def service_by_message_s(self, *, whole_trace: bool = False) -> NDArray[np.float64] | None:
+        """The service time of each message in seconds if the trace decides it, else None.
+
+        The scale is that of the whole trace, so a shorter horizon changes no message.
+        whole_trace: also the messages that are due after the horizon.
+        """
+        if not isinstance(self.service_time, HintsTime) or not isinstance(self.arrivals, TraceFile):
+            return None
+        hint = read_trace(self.arrivals.file).service_hint
+        assert hint is not None  # a rule of every scenario
+        by_message_s = hint * (self.service_time.mean_s * len(hint) / math.fsum(hint.tolist()))
+        if whole_trace:
+            return by_message_s
+        due_s = self.schedule().due_s
+        assert due_s is not None
+        return by_message_s[: len(due_s)]
+
+    def with_(self, **changes: Any) -> Scenario:
+        """This scenario with other values, checked anew.
+
+        A mapping changes a section: ``with_(consumers={"workers": 16})`` keeps its other keys, and None takes one
+        out. Anything else replaces the whole value. Names are those of Python or of YAML.
+        """
+        return Scenario(**_merged(self, changes))
+
+    def replace(self, path: str, value: Any) -> Scenario:
+        """This scenario with one value changed, checked anew: ``replace("consumers.workers", 16)``."""
+        *sections, name = path.split(".")
+        changes: Any = {name: value}
+        for section in reversed(sections):
+            changes = {section: changes}
+        return self.with_(**changes)
+
+    def scaled_load(self, factor: float) -> Scenario:
+        """This workload, ``factor`` times as fast: every rate, or the number of messages or customers.
+
+        The clock of a trace is divided by the factor, and with it the horizon and the instants of faults, which
+        belong to that clock; how long a fault lasts, and the warm-up, do not change.
+        """
+        if not (math.isfinite(factor) and factor > 0.0):
+            problem = Problem(where="scaled_load", value=text_of(factor), message="a factor is a number above 0")
+            raise ScenarioError(problem)
+        changes: dict[str, Any] = {"arrivals": self.arrivals.scaled(factor)}
+        if isinstance(self.arrivals, TraceFile):
+            changes["faults"] = tuple(fault.with_start(fault.at_s / factor) for fault in self.faults)
+            if "horizon_s" in self.model_fields_set:
+                changes["horizon_s"] = self.horizon_s / factor
+        return self.with_(**changes)
+
+
+def _detail(complaint: Complaint, view: Scenario | Partial) -> Mapping[str, Any]:
+    """A complaint as a validation error, with the value that stands at its place."""
+    location = tuple(int(step) if step.isdigit() else step for step in complaint.path.split("."))
+    context = {"message": complaint.message, "source": complaint.source}
+    return {"type": WRONG, "loc": location, "input": value_at(view, location), "ctx": context}
+
+
+def _merged(record: Record, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The values a record was made of, with changes; a mapping is merged into the section it changes."""
+    values = {name: getattr(record, name) for name in record.model_fields_set}
+    python_names = {yaml_name(name): name for name in type(record).model_fields}
+    for key, change in changes.items():
+        name = python_names.get(key, key)
+        section = getattr(record, name, None)
+        if change is None:
+            values.pop(name, None)
+        elif isinstance(change, Mapping) and isinstance(section, Record) and not _is_other_kind(section, change):
+            values[name] = _merged(section, change)
+        else:
+            values[name] = change
+    return values
+
+
+def _is_other_kind(section: Record, change: Mapping[str, Any]) -> bool:
+    """True if a change makes another kind of record of the section, which then shares no keys with it."""
+    return any(
+        key in change and change[key] != getattr(section, key, change[key]) for key in ("kind", "family", "provider")
+    )
