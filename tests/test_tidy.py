@@ -34,7 +34,7 @@ ELSEWHERE = [
 
 # How a unit is spelled where the name of a number ends in one; the others are the ways not to.
 MISSPELLED_UNIT = re.compile(
-    r"_(?:ms|msec|sec|secs|seconds|millis|minutes|hours|us|ns|kb|mb|kib|mib|pct|percent)$"
+    r"_(?:ms|msec|sec|secs|seconds|millis|minutes|hours|us|kb|mb|kib|mib|pct|percent)$"
 )
 NEEDS_UNIT = re.compile(
     r"(?:^|_)(?:age|delay|duration|horizon|interval|latency|lifetime|period|timeout|ttl)$"
