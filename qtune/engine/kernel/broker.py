@@ -1,0 +1,346 @@
+"""The broker's steps: what is ready, who asks, which locks run, and when a message leaves for good."""
+
+from __future__ import annotations
+
+from math import inf, nan
+
+from qtune.engine import streams
+from qtune.engine.kernel.calendar import earliest, set_slot
+from qtune.engine.kernel.compiled import step
+from qtune.engine.kernel.draws import value
+from qtune.engine.plan import POLL
+from qtune.result import (
+    CALL_OK,
+    DELIVERY_ABANDONED,
+    DELIVERY_COMPLETED,
+    DELIVERY_FAILED,
+    DELIVERY_LATE,
+    DELIVERY_RELEASED,
+    MESSAGE_COMPLETED,
+    MESSAGE_DEAD_LETTERED,
+    MESSAGE_EXPIRED,
+    MESSAGE_LOCKED,
+    MESSAGE_READY,
+    MESSAGE_REJECTED,
+    OP_SEND,
+)
+
+WAITING = 2
+"""A polling receiver whose request waits at the broker (see receivers.py)."""
+
+
+@step
+def add_call(w, start_s, end_s, consumer, op, count, outcome):  # type: ignore[no-untyped-def]
+    """Note a call that has ended."""
+    b = w.broker[0]
+    row = w.calls[b.calls & (len(w.calls) - 1)]
+    b.calls += 1
+    row.start_s = start_s
+    row.end_s = end_s
+    row.consumer = consumer
+    row.op = op
+    row.count = count
+    row.outcome = outcome
+
+
+@step
+def new_message(w, due_s):  # type: ignore[no-untyped-def]
+    """Note a message that falls due; its number."""
+    b = w.broker[0]
+    row = w.messages[b.created & (len(w.messages) - 1)]
+    row.due_s = due_s
+    row.sent_s = nan
+    row.completed_s = nan
+    row.settled_s = nan
+    row.left_s = nan
+    row.delivery = -1
+    row.deliveries = 0
+    row.state = 0
+    b.created += 1
+    b.unsent += 1
+    return b.created - 1
+
+
+@step
+def think(w, customer, now_s):  # type: ignore[no-untyped-def]
+    """A customer of the closed loop thinks, and then sends."""
+    row = w.customers[customer]
+    think_s = value(w, streams.THINK, streams.THINK, customer, row.thought)
+    row.thought += 1
+    set_slot(w, w.slots.customers + customer, now_s + think_s)
+
+
+@step
+def refuse(w, message, now_s):  # type: ignore[no-untyped-def]
+    """The queue is full and does not let a message wait."""
+    row = w.messages[message & (len(w.messages) - 1)]
+    row.state = MESSAGE_REJECTED
+    row.left_s = now_s
+    w.broker[0].unsent -= 1
+    if w.plan[0].customers > 0:
+        think(w, w.customer_of[message & (len(w.messages) - 1)], now_s)
+
+
+@step
+def store(w, message, now_s):  # type: ignore[no-untyped-def]
+    """Keep a message and make it ready."""
+    b = w.broker[0]
+    mask = len(w.messages) - 1
+    row = w.messages[message & mask]
+    row.sent_s = now_s
+    row.state = MESSAGE_READY
+    b.unsent -= 1
+    b.stored += 1
+    w.ready[b.ready_tail & mask] = message
+    b.ready_tail += 1
+    b.backlog += 1
+    if w.plan[0].retention_s <= w.plan[0].horizon_s:
+        w.kept[b.kept_tail & mask] = message
+        b.kept_tail += 1
+
+
+@step
+def is_full(w):  # type: ignore[no-untyped-def]
+    """Whether the queue's bound is reached."""
+    return w.plan[0].capacity_messages > 0 and w.broker[0].stored >= w.plan[0].capacity_messages
+
+
+@step
+def begin_send(w, sender, message, now_s):  # type: ignore[no-untyped-def]
+    """A sender makes its call for one message."""
+    row = w.senders[sender]
+    row.start_s = now_s
+    row.message = message
+    round_trip_s = value(w, streams.SEND, streams.SEND, message, 0)
+    row.half_s = 0.5 * round_trip_s
+    row.phase = 0
+    if w.plan[0].calls_served_at_once > 0:
+        set_slot(w, w.slots.senders + sender, now_s + row.half_s)
+    else:
+        row.phase = 1
+        set_slot(w, w.slots.senders + sender, now_s + round_trip_s)
+
+
+@step
+def sender_done(w, sender, now_s):  # type: ignore[no-untyped-def]
+    """A send is confirmed; the sender takes the message that has waited longest."""
+    b = w.broker[0]
+    add_call(w, w.senders[sender].start_s, now_s, sender, OP_SEND, 1, CALL_OK)
+    if b.next_to_send < b.created:
+        b.next_to_send += 1
+        begin_send(w, sender, b.next_to_send - 1, now_s)
+    else:
+        w.idle_senders[b.idle_senders] = sender
+        b.idle_senders += 1
+        set_slot(w, w.slots.senders + sender, inf)
+
+
+@step
+def leave(w, message, state, now_s):  # type: ignore[no-untyped-def]
+    """A message is gone: its place in the queue and its customer are free."""
+    p, b = w.plan[0], w.broker[0]
+    mask = len(w.messages) - 1
+    row = w.messages[message & mask]
+    row.state = state
+    row.left_s = now_s
+    b.stored -= 1
+    if p.customers > 0:
+        think(w, w.customer_of[message & mask], now_s)
+    if p.capacity_messages > 0 and not p.rejects_when_full:
+        if p.senders > 0:
+            if b.door_head < b.door_tail:
+                sender = w.door[b.door_head & (len(w.door) - 1)]
+                b.door_head += 1
+                store(w, w.senders[sender].message, now_s)
+                sender_done(w, sender, now_s)
+        elif b.entered < b.created:
+            b.entered += 1
+            store(w, b.entered - 1, now_s)
+
+
+@step
+def give_back(w, message, counted, now_s):  # type: ignore[no-untyped-def]
+    """A locked message is free again: dead-lettered after too many deliveries, expired, or ready."""
+    p, b = w.plan[0], w.broker[0]
+    mask = len(w.messages) - 1
+    row = w.messages[message & mask]
+    row.delivery = -1
+    state = MESSAGE_READY
+    if counted and p.max_deliveries > 0 and row.deliveries >= p.max_deliveries:
+        state = MESSAGE_DEAD_LETTERED
+    elif row.sent_s + p.retention_s <= now_s:
+        state = MESSAGE_EXPIRED
+    if state != MESSAGE_READY:
+        leave(w, message, state, now_s)
+        return
+    row.state = MESSAGE_READY
+    b.backlog += 1
+    if p.redelivers_first:
+        w.returned[b.returned_tail & mask] = message
+        b.returned_tail += 1
+    else:
+        w.ready[b.ready_tail & mask] = message
+        b.ready_tail += 1
+
+
+@step
+def start_lock(w, delivery, now_s):  # type: ignore[no-untyped-def]
+    """Lock a delivery from now on, for the first time or again."""
+    b = w.broker[0]
+    end_s = now_s + w.plan[0].lock_s
+    mask = len(w.lock_end_s) - 1
+    w.deliveries[delivery & (len(w.deliveries) - 1)].lock_end_s = end_s
+    w.lock_end_s[b.lock_tail & mask] = end_s
+    w.lock_delivery[b.lock_tail & mask] = delivery
+    b.lock_tail += 1
+
+
+@step
+def next_message(w):  # type: ignore[no-untyped-def]
+    """Take the message that is ready first; entries of messages that are gone are dropped."""
+    b = w.broker[0]
+    mask = len(w.messages) - 1
+    while b.returned_head < b.returned_tail:
+        message = w.returned[b.returned_head & mask]
+        b.returned_head += 1
+        if message >= b.messages_from and w.messages[message & mask].state == MESSAGE_READY:
+            return message
+    while True:
+        message = w.ready[b.ready_head & mask]
+        b.ready_head += 1
+        if message >= b.messages_from and w.messages[message & mask].state == MESSAGE_READY:
+            return message
+
+
+@step
+def hand_out(w, consumer, now_s):  # type: ignore[no-untyped-def]
+    """Lock the next ready message; the number of the new delivery."""
+    b = w.broker[0]
+    message = next_message(w)
+    row = w.messages[message & (len(w.messages) - 1)]
+    delivery = b.deliveries
+    b.deliveries += 1
+    row.state = MESSAGE_LOCKED
+    row.deliveries += 1
+    row.delivery = delivery
+    b.backlog -= 1
+    b.in_flight += 1
+    new = w.deliveries[delivery & (len(w.deliveries) - 1)]
+    new.message = message
+    new.locked_s = now_s
+    new.received_s = nan
+    new.started_s = nan
+    new.finished_s = nan
+    new.settled_s = nan
+    new.delivery_no = row.deliveries
+    new.consumer = consumer
+    new.worker = -1
+    new.attempts = 0
+    new.renewals = 0
+    new.outcome = 0
+    start_lock(w, delivery, now_s)
+    return delivery
+
+
+@step
+def holds(w, delivery):  # type: ignore[no-untyped-def]
+    """Whether the lock of this delivery still stands."""
+    b = w.broker[0]
+    if delivery < b.deliveries_from:
+        return False
+    message = w.deliveries[delivery & (len(w.deliveries) - 1)].message
+    if message < b.messages_from:
+        return False
+    row = w.messages[message & (len(w.messages) - 1)]
+    return row.state == MESSAGE_LOCKED and row.delivery == delivery
+
+
+@step
+def lock_is_live(w):  # type: ignore[no-untyped-def]
+    """Whether the lock at the head of the queue of locks stands and has not been renewed."""
+    b = w.broker[0]
+    mask = len(w.lock_end_s) - 1
+    delivery = w.lock_delivery[b.lock_head & mask]
+    if not holds(w, delivery):
+        return False
+    return w.deliveries[delivery & (len(w.deliveries) - 1)].lock_end_s == w.lock_end_s[b.lock_head & mask]
+
+
+@step
+def settle_one(w, delivery, succeeded, now_s):  # type: ignore[no-untyped-def]
+    """Complete a delivery, or note that it failed; the message to give back (-1: none, -2: its lock was lost)."""
+    row = w.deliveries[delivery & (len(w.deliveries) - 1)]
+    if not holds(w, delivery):
+        row.outcome = DELIVERY_LATE if succeeded else DELIVERY_FAILED
+        return -2
+    row.settled_s = now_s
+    row.lock_end_s = now_s
+    w.broker[0].in_flight -= 1
+    if not succeeded:
+        row.outcome = DELIVERY_ABANDONED
+        return row.message
+    row.outcome = DELIVERY_COMPLETED
+    message = w.messages[row.message & (len(w.messages) - 1)]
+    message.completed_s = row.finished_s
+    message.settled_s = now_s
+    leave(w, row.message, MESSAGE_COMPLETED, now_s)
+    return -1
+
+
+@step
+def release_one(w, delivery, now_s):  # type: ignore[no-untyped-def]
+    """Take back a delivery that nobody handled; the message to give back, uncounted (-2: its lock was lost)."""
+    row = w.deliveries[delivery & (len(w.deliveries) - 1)]
+    row.outcome = DELIVERY_RELEASED
+    if not holds(w, delivery):
+        return -2
+    row.lock_end_s = now_s
+    w.broker[0].in_flight -= 1
+    w.messages[row.message & (len(w.messages) - 1)].deliveries -= 1
+    return row.message
+
+
+@step
+def wait_in_line(w, receiver):  # type: ignore[no-untyped-def]
+    """A receiver waits for messages, behind those who do already; entries of calls that are over are dropped."""
+    b = w.broker[0]
+    mask = len(w.demand) - 1
+    if b.demand_tail - b.demand_head > mask:
+        kept = b.demand_head
+        for place in range(b.demand_head, b.demand_tail):
+            if in_line(w, place):
+                w.demand[kept & mask] = w.demand[place & mask]
+                w.demand_call[kept & mask] = w.demand_call[place & mask]
+                kept += 1
+        b.demand_tail = kept
+    w.demand[b.demand_tail & mask] = receiver
+    w.demand_call[b.demand_tail & mask] = w.receivers[receiver].call
+    b.demand_tail += 1
+    b.waiting += 1
+
+
+@step
+def in_line(w, place):  # type: ignore[no-untyped-def]
+    """Whether the receiver at this place of the line still waits with the call that put it there."""
+    if w.plan[0].discipline != POLL:
+        return True
+    row = w.receivers[w.demand[place & (len(w.demand) - 1)]]
+    return row.state == WAITING and row.call == w.demand_call[place & (len(w.demand) - 1)]
+
+
+@step
+def next_in_line(w):  # type: ignore[no-untyped-def]
+    """The receiver that has waited longest."""
+    b = w.broker[0]
+    while not in_line(w, b.demand_head):
+        b.demand_head += 1
+    b.demand_head += 1
+    b.waiting -= 1
+    return w.demand[(b.demand_head - 1) & (len(w.demand) - 1)]
+
+
+@step
+def served_at(w, stream, a, b, now_s):  # type: ignore[no-untyped-def]
+    """When a call that reaches a broker with few call slots now has been served."""
+    need_s = value(w, streams.BROKER, stream, a, b)
+    return earliest(w.call_slot_free_s, len(w.call_slot_free_s), now_s, need_s)

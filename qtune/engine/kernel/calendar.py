@@ -1,0 +1,51 @@
+"""The calendar: a tournament tree with one leaf for each slot; the smaller slot wins among equal times."""
+
+from __future__ import annotations
+
+from math import inf
+
+from qtune.engine.kernel.compiled import step
+
+
+@step
+def set_slot(w, slot, time_s):  # type: ignore[no-untyped-def]
+    """Let a slot be due at this time, instead of any other; infinity: not at all."""
+    times, winners = w.times, w.winners
+    node = slot + (len(times) >> 1)
+    times[node] = time_s
+    winner = slot
+    while node > 1:
+        other_s = times[node ^ 1]
+        if other_s < time_s or (other_s == time_s and (node & 1) == 1):
+            time_s = other_s
+            winner = winners[node ^ 1]
+        node >>= 1
+        times[node] = time_s
+        winners[node] = winner
+
+
+@step
+def clear_slot(w, slot):  # type: ignore[no-untyped-def]
+    """Let a slot not be due."""
+    set_slot(w, slot, inf)
+
+
+@step
+def earliest(free_s, count, now_s, need_s):  # type: ignore[no-untyped-def]
+    """When a task of ``need_s`` ends on the server that is free first; ``free_s`` is updated."""
+    server = 0
+    for other in range(1, count):
+        if free_s[other] < free_s[server]:
+            server = other
+    start_s = free_s[server] if free_s[server] > now_s else now_s
+    free_s[server] = start_s + need_s
+    return free_s[server]
+
+
+@step
+def compute(w, consumer, need_s, now_s):  # type: ignore[no-untyped-def]
+    """When a piece of the client's own work is done: it holds one of the consumer's cores."""
+    if need_s <= 0.0:
+        return now_s
+    w.broker[0].core_busy_s += need_s
+    return earliest(w.core_free_s[consumer], w.plan[0].cores, now_s, need_s)

@@ -1,0 +1,65 @@
+"""How the kernel is compiled: nopython, nogil, kept on disk, and not at all where numba is absent or switched off.
+
+The kernel's source is also ordinary Python. It runs as such when numba cannot be imported, or when the environment
+variable NUMBA_DISABLE_JIT is set, and gives the same rows.
+
+numba keeps compiled code on disk but looks only at the file of the compiled function: after an edit of any other file
+of the kernel the old code would still run. The stamp that decides whether kept code is fresh is therefore a digest of
+all the kernel's sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+try:
+    import numba
+    from numba.core import config as _numba_config
+except ImportError:
+    COMPILED = False
+else:
+    COMPILED = not _numba_config.DISABLE_JIT
+
+
+def step(function: Function) -> Function:
+    """Mark one named step of the loop: it is woven into the loop, so it costs no call."""
+    if not COMPILED:
+        return function
+    compiled: Function = numba.njit(forceinline=True, _nrt=False)(function)
+    return compiled
+
+
+def entry(function: Function) -> Function:
+    """Mark a function that Python calls: it lets other threads run, and its compiled code is kept on disk."""
+    if not COMPILED:
+        return function
+    compiled = numba.njit(nogil=True, _nrt=False)(function)
+    compiled._cache = _stamped_cache(function)
+    result: Function = compiled
+    return result
+
+
+def source_stamp(folder: Path) -> str:
+    """A digest of every Python file in a folder and of the streams' module beside it."""
+    digest = hashlib.sha256()
+    for path in [*sorted(folder.glob("*.py")), folder.parent / "streams.py", folder.parent / "plan.py"]:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _stamped_cache(function: Callable[..., Any]) -> Any:
+    from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+    cache = FunctionCache(function)
+    cache._cache_file = IndexDataCacheFile(
+        cache_path=cache._cache_path,
+        filename_base=cache._impl.filename_base,
+        source_stamp=source_stamp(Path(__file__).parent),
+    )
+    return cache

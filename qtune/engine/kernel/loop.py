@@ -1,0 +1,286 @@
+"""The loop: take the earliest event, let its actor act, and conclude what that set off.
+
+An event's step notes in ``pending`` what must follow; :func:`conclude` does it in the order that the reference has.
+That keeps every step in one place, so the compiled loop stays small.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from qtune.engine.kernel.background import background_is_due, release_unread
+from qtune.engine.kernel.broker import add_call, give_back, leave, lock_is_live, think
+from qtune.engine.kernel.calendar import set_slot
+from qtune.engine.kernel.compiled import entry, step
+from qtune.engine.kernel.receivers import call_ends, credit_arrives, look, match, poll_is_due, push_lands
+from qtune.engine.kernel.renewers import let_go, renewer_is_due, start_renewing
+from qtune.engine.kernel.source import admit, customer_is_due, next_due, sender_is_due, wake_sender
+from qtune.engine.kernel.workers import (
+    next_delivery,
+    next_delivery_by_call,
+    settle_all,
+    start,
+    worker_is_due,
+)
+from qtune.engine.kernel.world import (
+    FINISHED,
+    MORE_BACKGROUND,
+    MORE_CALLS,
+    MORE_DELIVERIES,
+    MORE_LOCKS,
+    MORE_MESSAGES,
+)
+from qtune.engine.plan import LINK_BURST, POLL
+from qtune.result import MESSAGE_EXPIRED, MESSAGE_READY
+
+EVERYTHING = 1 << 62
+
+
+@entry
+def begin(w):  # type: ignore[no-untyped-def]
+    """Set up every actor, and let each do its first step at time 0."""
+    p, b, q = w.plan[0], w.broker[0], w.pending[0]
+    for consumer in range(p.consumers):
+        for place in range(p.renewers):
+            renewer = consumer * p.renewers + place
+            w.renewers[renewer].consumer = consumer
+            w.idle_renewers[consumer, place] = renewer
+        w.consumers[consumer].idle_renewers = p.renewers
+    for receiver in range(p.receivers_total):
+        row = w.receivers[receiver]
+        row.consumer = receiver // p.receivers
+        if p.discipline != POLL:
+            row.freed = p.in_hand_limit
+        for place in range(p.workers):
+            worker = receiver * p.workers + place
+            w.workers[worker].receiver = receiver
+            w.workers[worker].consumer = row.consumer
+            w.workers[worker].renewer = -1
+            w.workers[worker].delivery = -1
+            if p.discipline != LINK_BURST:
+                w.idle_workers[receiver, place] = worker
+                row.idle_workers += 1
+    for sender in range(p.senders):
+        w.idle_senders[sender] = sender
+    b.idle_senders = p.senders
+    for customer in range(p.customers):
+        think(w, customer, 0.0)
+    next_due(w)
+    if len(w.pause_end_s) > 0:
+        set_slot(w, w.slots.pause, w.pause_end_s[0])
+    set_slot(w, w.slots.samples, 0.0)
+    clear(w)
+    q.feed_to = p.receivers_total
+    conclude(w, 0.0)
+
+
+@step
+def clear(w):  # type: ignore[no-untyped-def]
+    """Forget what the last event set off."""
+    q = w.pending[0]
+    q.settle_single = -1
+    q.settle_count = 0
+    q.back = -1
+    q.counted = 1
+    q.call = 0
+    q.let_go = -1
+    q.unread = -1
+    q.feed_from = 0
+    q.feed_to = 0
+
+
+@step
+def conclude(w, now_s):  # type: ignore[no-untyped-def]
+    """Do what an event set off: settles first, then who is served, then the workers, and the receivers last."""
+    p, b, q = w.plan[0], w.broker[0], w.pending[0]
+    if q.settle_count > 0:
+        settle_all(w, now_s)
+    if q.back >= 0:
+        give_back(w, q.back, q.counted == 1, now_s)
+    if b.backlog > 0 and b.waiting > 0:
+        match(w, now_s)
+    if q.call == 1:
+        add_call(w, q.call_start_s, now_s, q.call_consumer, q.call_op, q.call_count, q.call_outcome)
+    if q.let_go >= 0:
+        let_go(w, q.let_go, now_s)
+    if q.unread >= 0 and p.discipline == LINK_BURST and p.prefetch == 0:
+        release_unread(w, q.unread, now_s)
+    for receiver in range(q.feed_from, q.feed_to):
+        feed(w, receiver, now_s)
+
+
+@step
+def feed(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """Let idle workers start on what is there, and then the receiver look for more."""
+    p = w.plan[0]
+    row = w.receivers[receiver]
+    while True:
+        if p.discipline == LINK_BURST:
+            delivery = next_delivery_by_call(w, receiver, now_s)
+            worker = receiver
+        else:
+            delivery = next_delivery(w, receiver, now_s)
+            worker = w.idle_workers[receiver, max(row.idle_workers - 1, 0)]
+        if delivery < 0:
+            break
+        if start(w, worker, delivery, now_s):
+            if p.discipline != LINK_BURST:
+                row.idle_workers -= 1
+            if p.renewers > 0:
+                start_renewing(w, worker, now_s)
+    look(w, receiver, now_s)
+
+
+@step
+def room(w):  # type: ignore[no-untyped-def]
+    """Which array could be too small for the next event; FINISHED when none."""
+    b, most = w.broker[0], w.plan[0].most_at_once
+    if b.deliveries - b.deliveries_from + most > len(w.deliveries):
+        return MORE_DELIVERIES
+    if b.calls - b.calls_from + most > len(w.calls):
+        return MORE_CALLS
+    if b.lock_tail - b.lock_head + most > len(w.lock_end_s):
+        return MORE_LOCKS
+    if b.background + most > len(w.background):
+        return MORE_BACKGROUND
+    if b.created - b.messages_from + 1 > len(w.messages):
+        return MORE_MESSAGES
+    return FINISHED
+
+
+@step
+def slot_is_due(w, slot, now_s):  # type: ignore[no-untyped-def]
+    """Let the actor of a slot act."""
+    s = w.slots
+    if slot < s.background:
+        worker_is_due(w, slot - s.workers, now_s)
+    elif slot < s.requests:
+        background_is_due(w, now_s)
+    elif slot < s.landings:
+        if w.plan[0].discipline == POLL:
+            poll_is_due(w, slot - s.requests, now_s)
+        else:
+            credit_arrives(w, slot - s.requests, now_s)
+    elif slot < s.timers:
+        push_lands(w, slot - s.landings, now_s)
+    elif slot < s.renewers:
+        timer_is_due(w, slot - s.timers, now_s)
+    elif slot < s.senders:
+        renewer_is_due(w, slot - s.renewers, now_s)
+    elif slot < s.customers:
+        sender_is_due(w, slot - s.senders, now_s)
+    elif slot < s.pause:
+        customer_is_due(w, slot - s.customers, now_s)
+    elif slot < s.samples:
+        pause_ends(w, now_s)
+    else:
+        sample(w, now_s)
+
+
+@step
+def timer_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """A receive call's time is up, or the keep-alive reads the link."""
+    set_slot(w, w.slots.timers + receiver, inf)
+    if w.receivers[receiver].in_call == 1:
+        call_ends(w, receiver)
+    else:
+        w.pending[0].unread = receiver
+
+
+@step
+def pause_ends(w, now_s):  # type: ignore[no-untyped-def]
+    """Idle workers of every receiver start on what has gathered."""
+    next_s = inf
+    for pause in range(len(w.pause_end_s)):
+        if w.pause_end_s[pause] > now_s:
+            next_s = min(next_s, w.pause_end_s[pause])
+    set_slot(w, w.slots.pause, next_s)
+    w.pending[0].feed_from, w.pending[0].feed_to = 0, w.plan[0].receivers_total
+
+
+@step
+def sample(w, now_s):  # type: ignore[no-untyped-def]
+    """Write the state down."""
+    p, b = w.plan[0], w.broker[0]
+    row = w.states[b.tick]
+    row.time_s = now_s
+    row.core_busy_s = b.core_busy_s
+    row.unsent = b.unsent
+    row.backlog = b.backlog
+    row.in_flight = b.in_flight
+    row.buffered = b.buffered
+    row.busy_workers = b.busy_workers
+    b.tick += 1
+    set_slot(w, w.slots.samples, b.tick * p.sample_every_s if b.tick < p.samples else inf)
+
+
+@step
+def lock_runs_out(w, now_s):  # type: ignore[no-untyped-def]
+    """The lock at the head of the queue of locks has run out."""
+    b, q = w.broker[0], w.pending[0]
+    delivery = w.lock_delivery[b.lock_head & (len(w.lock_end_s) - 1)]
+    b.lock_head += 1
+    b.in_flight -= 1
+    q.back = w.deliveries[delivery & (len(w.deliveries) - 1)].message
+
+
+@step
+def retention_ends(w, now_s):  # type: ignore[no-untyped-def]
+    """The oldest message has outlived its retention; if it is ready it is deleted."""
+    b = w.broker[0]
+    mask = len(w.messages) - 1
+    message = w.kept[b.kept_head & mask]
+    b.kept_head += 1
+    if message >= b.messages_from and w.messages[message & mask].state == MESSAGE_READY:
+        b.backlog -= 1
+        leave(w, message, MESSAGE_EXPIRED, now_s)
+
+
+@entry
+def advance(w):  # type: ignore[no-untyped-def]
+    """Run to the horizon, or until an array must grow; says which (FINISHED when the horizon is reached)."""
+    p, b = w.plan[0], w.broker[0]
+    s = w.slots
+    lock_mask = len(w.lock_end_s) - 1
+    eager = p.capacity_messages > 0 or p.retention_s <= p.horizon_s
+    while True:
+        code = room(w)
+        if code != FINISHED:
+            return code
+        now_s = w.times[1]
+        slot = w.winners[1]
+        while b.lock_head < b.lock_tail and w.lock_end_s[b.lock_head & lock_mask] < now_s:
+            if lock_is_live(w):
+                now_s = w.lock_end_s[b.lock_head & lock_mask]
+                slot = s.count
+                break
+            b.lock_head += 1
+        if b.kept_head < b.kept_tail:
+            message = w.kept[b.kept_head & (len(w.messages) - 1)]
+            ends_s = w.messages[message & (len(w.messages) - 1)].sent_s + p.retention_s
+            if ends_s < now_s:
+                now_s = ends_s
+                slot = s.count + 1
+        watched = b.idle_senders if p.senders > 0 else b.waiting
+        arrives = b.next_due_s <= now_s and (watched > 0 or eager)
+        if arrives:
+            now_s = b.next_due_s
+        if now_s > p.horizon_s:
+            return admit(w, p.horizon_s, EVERYTHING)
+        if arrives:
+            code = admit(w, now_s, 1)
+        elif slot >= s.background or p.abandons:
+            code = admit(w, now_s, EVERYTHING)
+        if code != FINISHED:
+            return code
+        clear(w)
+        if arrives:
+            if p.senders > 0:
+                wake_sender(w, now_s)
+        elif slot < s.count:
+            slot_is_due(w, slot, now_s)
+        elif slot == s.count:
+            lock_runs_out(w, now_s)
+        else:
+            retention_ends(w, now_s)
+        conclude(w, now_s)

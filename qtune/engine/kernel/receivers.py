@@ -1,0 +1,284 @@
+"""The receivers' steps: polls, and links with credit.
+
+A receiver's buffer is a ring: ``head`` to ``landed`` is in the client, ``landed`` to ``tail`` on its way. Of a burst
+link's part in the client, ``head`` to ``read`` has been read, and the first ``batch_left`` belong to the call's answer.
+"""
+
+from __future__ import annotations
+
+from math import floor, inf
+
+from qtune.engine import streams
+from qtune.engine.kernel.broker import (
+    WAITING,
+    add_call,
+    hand_out,
+    next_in_line,
+    served_at,
+    wait_in_line,
+)
+from qtune.engine.kernel.calendar import compute, set_slot
+from qtune.engine.kernel.compiled import step
+from qtune.engine.kernel.draws import value
+from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL
+from qtune.result import CALL_EMPTY, CALL_OK, OP_RECEIVE
+
+RESTING = 0
+REQUESTED = 1
+ANSWERED = 3
+PAUSING = 4
+SERVICED = 5
+
+# Phases of a worker that its link sets (the others are in workers.py).
+FREE = 0
+CLOSING = 7
+
+
+@step
+def begin_poll(w, receiver, room, now_s):  # type: ignore[no-untyped-def]
+    """Ask for as many messages as there is room for."""
+    row = w.receivers[receiver]
+    row.state = REQUESTED
+    row.asked = room
+    row.start_s = now_s
+    row.half_s = 0.5 * value(w, streams.RECEIVE, streams.RECEIVE, receiver, row.call)
+    leaves_s = compute(w, row.consumer, w.plan[0].call_cost_s, now_s)
+    set_slot(w, w.slots.requests + receiver, leaves_s + row.half_s)
+
+
+@step
+def fetch(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """Lock what is ready, up to what was asked for, and send the answer."""
+    row = w.receivers[receiver]
+    mask = w.buffer.shape[1] - 1
+    for _ in range(min(row.asked, w.broker[0].backlog)):
+        w.buffer[receiver, row.tail & mask] = hand_out(w, row.consumer, now_s)
+        row.tail += 1
+    row.state = ANSWERED
+    set_slot(w, w.slots.requests + receiver, now_s + row.half_s)
+
+
+@step
+def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """A poll reaches the broker, has been served, has waited in vain, or its answer lands."""
+    p, b, q = w.plan[0], w.broker[0], w.pending[0]
+    row = w.receivers[receiver]
+    slot = w.slots.requests + receiver
+    if row.state == ANSWERED:
+        answer_lands(w, receiver, now_s)
+    elif row.state == REQUESTED and p.calls_served_at_once > 0:
+        row.state = SERVICED
+        set_slot(w, slot, served_at(w, streams.BROKER_RECEIVE, receiver, row.call, now_s))
+    elif row.state == PAUSING:
+        row.state = RESTING
+        set_slot(w, slot, inf)
+        q.feed_from, q.feed_to = receiver, receiver + 1
+    elif row.state == WAITING:
+        row.state = ANSWERED
+        b.waiting -= 1
+        set_slot(w, slot, now_s + row.half_s)
+    elif b.backlog > 0:
+        fetch(w, receiver, now_s)
+    elif p.wait_s > 0.0:
+        row.state = WAITING
+        wait_in_line(w, receiver)
+        set_slot(w, slot, now_s + p.wait_s)
+    else:
+        row.state = ANSWERED
+        set_slot(w, slot, now_s + row.half_s)
+
+
+@step
+def answer_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """A poll's answer is in the client."""
+    p, q = w.plan[0], w.pending[0]
+    row = w.receivers[receiver]
+    mask = w.buffer.shape[1] - 1
+    count = row.tail - row.landed
+    for place in range(row.landed, row.tail):
+        w.deliveries[w.buffer[receiver, place & mask] & (len(w.deliveries) - 1)].received_s = now_s
+    row.landed = row.tail
+    row.in_hand += count
+    row.call += 1
+    w.broker[0].buffered += count
+    outcome = CALL_OK if count > 0 else CALL_EMPTY
+    add_call(w, row.start_s, now_s, row.consumer, OP_RECEIVE, count, outcome)
+    if count == 0 and p.idle_pause_s > 0.0:
+        row.state = PAUSING
+        set_slot(w, w.slots.requests + receiver, now_s + p.idle_pause_s)
+    else:
+        row.state = RESTING
+        set_slot(w, w.slots.requests + receiver, inf)
+        q.feed_from, q.feed_to = receiver, receiver + 1
+
+
+@step
+def flow(w, receiver, limit, now_s):  # type: ignore[no-untyped-def]
+    """Tell the broker a new limit; frames of one link do not overtake each other."""
+    row = w.receivers[receiver]
+    row.limit = limit
+    half_s = 0.5 * value(w, streams.RECEIVE, streams.RECEIVE, receiver, row.flow_count)
+    row.flow_count += 1
+    row.last_flow_s = max(row.last_flow_s, now_s + half_s)
+    mask = w.flow_s.shape[1] - 1
+    w.flow_s[receiver, row.flow_tail & mask] = row.last_flow_s
+    w.flow_limit[receiver, row.flow_tail & mask] = limit
+    if row.flow_tail == row.flow_head:
+        set_slot(w, w.slots.requests + receiver, row.last_flow_s)
+    row.flow_tail += 1
+
+
+@step
+def credit_arrives(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """Credit reaches the broker: what is ready is pushed, and the rest of the credit waits in line."""
+    row = w.receivers[receiver]
+    mask = w.flow_s.shape[1] - 1
+    limit = w.flow_limit[receiver, row.flow_head & mask]
+    row.flow_head += 1
+    next_s = w.flow_s[receiver, row.flow_head & mask] if row.flow_head < row.flow_tail else inf
+    set_slot(w, w.slots.requests + receiver, next_s)
+    waited = row.pushed < row.known_limit
+    row.known_limit = limit
+    while w.broker[0].backlog > 0 and row.pushed < limit:
+        push(w, receiver, now_s)
+    if row.pushed < limit and not waited:
+        wait_in_line(w, receiver)
+
+
+@step
+def push(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """The broker sends one message down the link."""
+    row = w.receivers[receiver]
+    mask = w.buffer.shape[1] - 1
+    half_s = 0.5 * value(w, streams.RECEIVE, streams.PUSH, receiver, row.pushed)
+    row.pushed += 1
+    row.last_push_s = max(row.last_push_s, now_s + half_s)
+    w.buffer[receiver, row.tail & mask] = hand_out(w, row.consumer, now_s)
+    w.land_s[receiver, row.tail & mask] = row.last_push_s
+    if row.landed == row.tail:
+        set_slot(w, w.slots.landings + receiver, row.last_push_s)
+    row.tail += 1
+
+
+@step
+def match(w, now_s):  # type: ignore[no-untyped-def]
+    """Give what is ready to those who wait, longest waiting first."""
+    b = w.broker[0]
+    while b.backlog > 0 and b.waiting > 0:
+        receiver = next_in_line(w)
+        if w.plan[0].discipline == POLL:
+            fetch(w, receiver, now_s)
+        else:
+            push(w, receiver, now_s)
+            if w.receivers[receiver].pushed < w.receivers[receiver].known_limit:
+                wait_in_line(w, receiver)
+
+
+@step
+def push_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """One message of a link is in the client: for a worker, or read by the call, or left lying."""
+    p, q = w.plan[0], w.pending[0]
+    row = w.receivers[receiver]
+    mask = w.buffer.shape[1] - 1
+    w.deliveries[w.buffer[receiver, row.landed & mask] & (len(w.deliveries) - 1)].received_s = now_s
+    row.landed += 1
+    w.broker[0].buffered += 1
+    next_s = w.land_s[receiver, row.landed & mask] if row.landed < row.tail else inf
+    set_slot(w, w.slots.landings + receiver, next_s)
+    if p.discipline == LINK_SLIDING:
+        q.feed_from, q.feed_to = receiver, receiver + 1
+        return
+    timer = w.slots.timers + receiver
+    if row.in_call == 0 and p.prefetch == 0:
+        if row.landed - row.read == 1:
+            set_slot(w, timer, (floor(now_s / p.keepalive_s) + 1) * p.keepalive_s)
+        return
+    row.received += 1
+    row.read += 1
+    if row.in_call == 1:
+        linger(w, receiver, now_s)
+        if is_over(w, receiver, now_s):
+            call_ends(w, receiver)
+        else:
+            refill(w, receiver, now_s)
+            set_slot(w, timer, row.deadline_s)
+
+
+@step
+def linger(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """After the first message that is read in a call, wait only a little for more."""
+    row = w.receivers[receiver]
+    if row.lingers == 0:
+        row.lingers = 1
+        row.deadline_s = min(row.deadline_s, now_s + w.plan[0].linger_s)
+
+
+@step
+def is_over(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """Whether a call returns: a full batch has been read since it began, or its time is up."""
+    row = w.receivers[receiver]
+    return row.read - row.head - row.batch_left >= w.plan[0].batch or now_s >= row.deadline_s
+
+
+@step
+def refill(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """Credit comes back all at once, when none is left."""
+    row = w.receivers[receiver]
+    if row.limit <= row.received:
+        flow(w, receiver, row.received + w.plan[0].prefetch + 1, now_s)
+
+
+@step
+def open_call(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """Give credit as this client does, and read what lies there."""
+    p = w.plan[0]
+    row = w.receivers[receiver]
+    row.in_call = 1
+    row.lingers = 0
+    row.deadline_s = row.start_s + p.wait_s
+    if p.prefetch == 0:
+        flow(w, receiver, row.received + p.batch - row.batch_left, now_s)
+    if row.read < row.landed:
+        row.received += row.landed - row.read
+        row.read = row.landed
+        linger(w, receiver, now_s)
+    if not is_over(w, receiver, now_s):
+        refill(w, receiver, now_s)
+        set_slot(w, w.slots.timers + receiver, row.deadline_s)
+
+
+@step
+def call_ends(w, receiver):  # type: ignore[no-untyped-def]
+    """Let the worker whose call this is go on."""
+    w.workers[receiver].phase = CLOSING
+    w.pending[0].feed_from, w.pending[0].feed_to = receiver, receiver + 1
+
+
+@step
+def close_call(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """A receive call returns with what has been read."""
+    row = w.receivers[receiver]
+    if row.in_call == 1:
+        row.in_call = 0
+        set_slot(w, w.slots.timers + receiver, inf)
+        row.batch_left = min(w.plan[0].batch, row.read - row.head)
+    outcome = CALL_OK if row.batch_left > 0 else CALL_EMPTY
+    add_call(w, row.start_s, now_s, row.consumer, OP_RECEIVE, row.batch_left, outcome)
+
+
+@step
+def look(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """Workers come first; after them the receiver looks whether to ask for more."""
+    p = w.plan[0]
+    row = w.receivers[receiver]
+    if p.discipline == POLL:
+        if row.state == RESTING:
+            row.in_hand -= row.freed
+            row.freed = 0
+            room = p.in_hand_limit - row.in_hand
+            if room >= p.refill_at:
+                begin_poll(w, receiver, min(room, p.batch), now_s)
+    elif p.discipline != LINK_BURST and row.freed > 0:
+        freed = row.freed
+        row.freed = 0
+        flow(w, receiver, row.limit + freed, now_s)

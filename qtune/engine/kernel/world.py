@@ -1,0 +1,258 @@
+"""The kernel's memory: one named tuple of arrays, made from a plan, grown between two calls of the loop.
+
+Everything that changes is in an array, so the loop can stop at any event, let Python make an array larger or take
+finished rows away, and go on as if nothing had happened. Row ``n`` of a table lies at ``n & (length - 1)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from qtune.engine import streams
+from qtune.engine.plan import LINK_BURST, POLL, Plan, Slots, slots_of
+from qtune.result import CALL, DELIVERY, MESSAGE, STATE
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def _record(floats: str, integers: str) -> np.dtype[Any]:
+    return np.dtype([(name, "<f8") for name in floats.split()] + [(name, "<i8") for name in integers.split()])
+
+
+BROKER: Final = _record(
+    "next_due_s area segment_area core_busy_s pause_end_s",
+    "created sent_to entered next_to_send unsent messages_from segment "
+    "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
+    "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
+    "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers pauses tick",
+)
+CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
+RECEIVER: Final = _record(
+    "start_s half_s last_flow_s last_push_s deadline_s",
+    "consumer state asked call in_hand freed head read landed tail idle_workers batch_left "
+    "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers",
+)
+WORKER: Final = _record(
+    "started_s finished_s settle_start_s half_s",
+    "phase receiver consumer delivery succeeded attempts handled renewer settles_all",
+)
+RENEWER: Final = _record("due_s last_s start_s half_s", "phase worker delivery renewal wanted consumer")
+SENDER: Final = _record("start_s half_s", "phase message")
+CUSTOMER: Final = _record("", "thought")
+PENDING: Final = _record(
+    "call_start_s",
+    "settle_from settle_single settle_count settle_succeeded release back counted "
+    "call call_consumer call_op call_count call_outcome let_go unread feed_from feed_to",
+)
+STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver")
+TABLE: Final = _record("", "kind offset count")
+
+# What the loop says when it returns.
+FINISHED: Final = 0
+MORE_MESSAGES: Final = 1
+MORE_DELIVERIES: Final = 2
+MORE_CALLS: Final = 3
+MORE_LOCKS: Final = 4
+MORE_BACKGROUND: Final = 5
+FLOWS_FULL: Final = 6
+
+
+class World(NamedTuple):
+    """All arrays of a run."""
+
+    plan: Array
+    slots: Slots
+    keys: Array
+    tables: Array
+    values: Array
+    due_s: Array
+    segment_start_s: Array
+    segment_rate_per_s: Array
+    service_s: Array
+    backoff_s: Array
+    pause_start_s: Array
+    pause_end_s: Array
+    broker: Array
+    times: Array
+    winners: Array
+    messages: Array
+    deliveries: Array
+    calls: Array
+    states: Array
+    ready: Array
+    returned: Array
+    kept: Array
+    customer_of: Array
+    lock_end_s: Array
+    lock_delivery: Array
+    demand: Array
+    demand_call: Array
+    door: Array
+    consumers: Array
+    receivers: Array
+    workers: Array
+    renewers: Array
+    senders: Array
+    customers: Array
+    core_free_s: Array
+    call_slot_free_s: Array
+    buffer: Array
+    land_s: Array
+    flow_s: Array
+    flow_limit: Array
+    idle_workers: Array
+    handled: Array
+    idle_renewers: Array
+    to_renew_worker: Array
+    to_renew_delivery: Array
+    idle_senders: Array
+    background: Array
+    pending: Array
+
+
+_NUMBERS: Final = [f.name for f in fields(Plan) if f.type in ("int", "float", "bool")]
+_EXTRA: Final = ["receivers_total", "workers_total", "samples", "most_at_once"]
+PLAN: Final = np.dtype(
+    [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in _NUMBERS]
+    + [(name, "<i8") for name in _EXTRA]
+)
+
+
+def make_world(plan: Plan) -> World:
+    """The memory of a run before anything has happened."""
+    slots = slots_of(plan)
+    tables, values = _tables(plan)
+    consumers, receivers, workers = plan.consumers, plan.receivers_total, plan.workers_total
+    width = _power(2 * plan.batch + plan.prefetch + plan.in_hand_limit + plan.workers + 4)
+    flows = 1 if plan.discipline == POLL else _power(max(plan.in_hand_limit + plan.workers + 2, 64))
+    burst = plan.discipline == LINK_BURST
+    leaves = _power(slots.count)
+    messages, deliveries = 1 << 10, _power(64 * _most_at_once(plan))
+    return World(
+        plan=_plan_record(plan),
+        slots=slots,
+        keys=np.array([streams.stream_key(plan.seed, s) for s in range(streams.STREAMS)], np.uint64),
+        tables=tables,
+        values=values,
+        due_s=np.asarray(plan.due_s, np.float64),
+        segment_start_s=np.asarray(plan.segment_start_s, np.float64),
+        segment_rate_per_s=np.asarray(plan.segment_rate_per_s, np.float64),
+        service_s=np.asarray(plan.service_s, np.float64),
+        backoff_s=np.asarray(plan.backoff_s, np.float64),
+        pause_start_s=np.asarray(plan.pause_start_s, np.float64),
+        pause_end_s=np.asarray(plan.pause_end_s, np.float64),
+        broker=_records(1, BROKER),
+        times=np.full(2 * leaves, np.inf),
+        winners=_winners(leaves),
+        messages=_records(messages, MESSAGE),
+        deliveries=_records(deliveries, DELIVERY),
+        calls=_records(_power(64 * _most_at_once(plan)), CALL),
+        states=_records(plan.samples, STATE),
+        ready=np.zeros(messages, np.int64),
+        returned=np.zeros(messages, np.int64),
+        kept=np.zeros(messages, np.int64),
+        customer_of=np.zeros(messages, np.int64),
+        lock_end_s=np.zeros(deliveries),
+        lock_delivery=np.zeros(deliveries, np.int64),
+        demand=np.zeros(_power(2 * receivers + 2), np.int64),
+        demand_call=np.zeros(_power(2 * receivers + 2), np.int64),
+        door=np.zeros(_power(plan.senders + 1), np.int64),
+        consumers=_records(consumers, CONSUMER),
+        receivers=_records(receivers, RECEIVER),
+        workers=_records(workers + 1, WORKER),
+        renewers=_records(max(1, consumers * plan.renewers), RENEWER),
+        senders=_records(max(1, plan.senders), SENDER),
+        customers=_records(max(1, plan.customers), CUSTOMER),
+        core_free_s=np.zeros((consumers, plan.cores)),
+        call_slot_free_s=np.zeros(plan.calls_served_at_once),
+        buffer=np.zeros((receivers, width), np.int64),
+        land_s=np.zeros((receivers, width if plan.discipline != POLL else 1)),
+        flow_s=np.zeros((receivers, flows)),
+        flow_limit=np.zeros((receivers, flows), np.int64),
+        idle_workers=np.zeros((receivers, 1 if burst else plan.workers), np.int64),
+        handled=np.zeros((workers + 1, plan.settle_batch), np.int64),
+        idle_renewers=np.zeros((consumers, max(1, plan.renewers)), np.int64),
+        to_renew_worker=np.zeros((consumers, _power(2 * plan.receivers * plan.workers)), np.int64),
+        to_renew_delivery=np.zeros((consumers, _power(2 * plan.receivers * plan.workers)), np.int64),
+        idle_senders=np.zeros(max(1, plan.senders), np.int64),
+        background=_records(_power(64 * _most_at_once(plan)), STEP),
+        pending=_records(1, PENDING),
+    )
+
+
+def grown(world: World, code: int) -> World:
+    """The same run with twice the room for what was full."""
+    broker = world.broker[0]
+    if code == MORE_MESSAGES:
+        return world._replace(
+            messages=_wider(world.messages, broker.messages_from, broker.created),
+            ready=_wider(world.ready, broker.ready_head, broker.ready_tail),
+            returned=_wider(world.returned, broker.returned_head, broker.returned_tail),
+            kept=_wider(world.kept, broker.kept_head, broker.kept_tail),
+            customer_of=_wider(world.customer_of, broker.messages_from, broker.created),
+        )
+    if code == MORE_DELIVERIES:
+        return world._replace(deliveries=_wider(world.deliveries, broker.deliveries_from, broker.deliveries))
+    if code == MORE_CALLS:
+        return world._replace(calls=_wider(world.calls, broker.calls_from, broker.calls))
+    if code == MORE_LOCKS:
+        return world._replace(
+            lock_end_s=_wider(world.lock_end_s, broker.lock_head, broker.lock_tail),
+            lock_delivery=_wider(world.lock_delivery, broker.lock_head, broker.lock_tail),
+        )
+    if code == MORE_BACKGROUND:
+        return world._replace(background=_wider(world.background, 0, broker.background))
+    raise AssertionError(f"the loop returned {code}: more credit is on its way than a link was given room for")
+
+
+def _wider(ring: Array, head: int, tail: int) -> Array:
+    """A ring of twice the length with the same entries from ``head`` to ``tail``."""
+    wide = np.zeros(2 * len(ring), ring.dtype)
+    numbers = np.arange(head, tail)
+    wide[numbers & (len(wide) - 1)] = np.asarray(ring)[numbers & (len(ring) - 1)]
+    return wide.view(np.recarray) if isinstance(ring, np.recarray) else wide
+
+
+def _most_at_once(plan: Plan) -> int:
+    """How many messages one event can hand out at most."""
+    return plan.batch + plan.prefetch + plan.in_hand_limit + plan.settle_batch + plan.receivers_total + 8
+
+
+def _plan_record(plan: Plan) -> Array:
+    record = _records(1, PLAN)
+    for name in _NUMBERS:
+        record[name] = getattr(plan, name)
+    record["receivers_total"] = plan.receivers_total
+    record["workers_total"] = plan.workers_total
+    record["samples"] = plan.samples
+    record["most_at_once"] = _most_at_once(plan)
+    return record
+
+
+def _tables(plan: Plan) -> tuple[Array, Array]:
+    tables = _records(len(plan.tables), TABLE)
+    offset = 0
+    for number, (kind, values) in enumerate(plan.tables):
+        tables[number] = (kind, offset, len(values))
+        offset += len(values)
+    return tables, np.concatenate([values for _, values in plan.tables])
+
+
+def _records(count: int, dtype: np.dtype[Any]) -> Array:
+    return np.zeros(count, dtype).view(np.recarray)
+
+
+def _winners(leaves: int) -> Array:
+    winners = np.zeros(2 * leaves, np.int32)
+    winners[leaves:] = np.arange(leaves)
+    for node in range(leaves - 1, 0, -1):
+        winners[node] = winners[2 * node]
+    return winners
+
+
+def _power(count: int) -> int:
+    """The least power of two that is not below ``count``."""
+    return 1 << max(0, count - 1).bit_length()

@@ -1,0 +1,195 @@
+"""The plan: a scenario flattened to numbers, which is all that an engine reads, and the order of equal times.
+
+Time is a float64 of seconds from the start of the run. Everything that happens is the event of a *slot*: one actor's
+place in the calendar, with at most one pending instant. What happens at equal times is decided by the slot's number,
+smallest first, in this order:
+
+    arrivals            a message falls due (before anything else of that instant sees the queue)
+    workers             a handler ends, a settle is confirmed
+    background          settles and releases that no worker waits for, by delivery number
+    requests            a poll or credit reaches the broker, a long poll runs out, a response lands (polling)
+    landings            messages that the broker pushed reach the client (links)
+    timers              a receive call's deadline, the client's keep-alive (links)
+    renewers            a lock renewal is called, or takes effect
+    senders             a send is confirmed
+    customers           a customer of the closed loop has thought
+    pause               a pause of all handlers ends
+    samples             the state is written down
+    locks               a lock runs out (so a settle at the very end of its lock is still in time)
+    retention           a message has outlived its retention
+
+Both engines read these numbers from :func:`slots_of`. A call costs one draw of its round trip. The broker acts on a
+receive half-way, because the lock starts there; sends, settles and renewals take effect when they are confirmed, which
+errs by at most half a round trip and to the safe side: a lock that ends within that half counts as lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtune.engine import streams
+
+POLL: Final = 0
+LINK_SLIDING: Final = 1
+LINK_BURST: Final = 2
+
+SETTLE_EACH: Final = 0
+SETTLE_BATCH: Final = 1
+SETTLE_CONCURRENT: Final = 2
+
+CONSTANT: Final = 0
+SMOOTH: Final = 1
+STEPS: Final = 2
+
+Floats = NDArray[np.float64]
+NO_FLOATS: Final[Floats] = np.empty(0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Everything one run needs, in numbers.
+
+    ``workers`` are handlers of one receiver, ``receivers`` belong to one consumer, ``cores`` too; totals are derived.
+    A count of 0 means "none" or "no bound" where the comment says so; an absent instant is infinity. Tables are
+    (kind, values) as :class:`qtune.distributions.QuantileTable` has them, one for each of the first
+    :data:`qtune.engine.streams.TABLES` streams.
+    """
+
+    seed: int
+    horizon_s: float
+    sample_every_s: float
+
+    # Arrivals: explicit instants, or a unit-rate renewal process mapped through a piecewise-constant rate, or customers.
+    due_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    explicit: bool = False
+    segment_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    segment_rate_per_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    customers: int = 0
+    messages_most: int = 0  # 0: no bound
+
+    # Work and failure.
+    service_s: Floats = field(default_factory=lambda: NO_FLOATS)  # one for each message (a trace's hints), or empty: drawn
+    fail_steps: int = 0
+    poison_steps: int = 0
+    abandons: bool = False  # a failed delivery is given back; otherwise its lock is left to run out
+    backoff_s: Floats = field(default_factory=lambda: NO_FLOATS)  # wait before the 2nd, 3rd ... attempt inside one delivery
+
+    # Producers: 0 senders means that the broker has a message at its due instant.
+    senders: int = 0
+
+    # Broker.
+    lock_s: float = 30.0
+    max_deliveries: int = 0  # 0: no bound
+    retention_s: float = np.inf
+    capacity_messages: int = 0  # 0: no bound
+    rejects_when_full: bool = False
+    redelivers_first: bool = False
+    calls_served_at_once: int = 0  # 0: no bound
+
+    # Consumers.
+    consumers: int = 1
+    receivers: int = 1
+    workers: int = 1
+    cores: int = 1
+    discipline: int = POLL
+    batch: int = 1
+    wait_s: float = 0.0
+    in_hand_limit: int = 1
+    refill_at: int = 1
+    credit_at_settle: bool = True
+    prefetch: int = 0
+    linger_s: float = 0.0
+    keepalive_s: float = 0.0
+    idle_pause_s: float = 0.0
+    settle_mode: int = SETTLE_EACH
+    settle_batch: int = 1
+    drops_expired: bool = False
+    renewers: int = 0
+    renew_after_s: float = 0.0
+    renew_max_s: float = 0.0
+    call_cost_s: float = 0.0
+    message_cost_s: float = 0.0
+
+    # Faults: no handler starts in [pause_start_s, pause_end_s).
+    pause_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    pause_end_s: Floats = field(default_factory=lambda: NO_FLOATS)
+
+    tables: tuple[tuple[int, Floats], ...] = field(
+        default_factory=lambda: ((CONSTANT, np.zeros(1)),) * streams.TABLES
+    )
+
+    @property
+    def receivers_total(self) -> int:
+        """Receivers of the whole fleet."""
+        return self.consumers * self.receivers
+
+    @property
+    def workers_total(self) -> int:
+        """Workers of the whole fleet."""
+        return self.consumers * self.receivers * self.workers
+
+    @property
+    def samples(self) -> int:
+        """How many times the state is written down, the start included."""
+        return int(self.horizon_s / self.sample_every_s) + 1
+
+    def with_seed(self, seed: int) -> Plan:
+        """The same plan under another seed (not for bursts, whose phases are drawn when the plan is made)."""
+        return replace(self, seed=seed)
+
+
+class Slots(NamedTuple):
+    """First slot number of each kind of actor; ``count`` slots in the calendar, the two queues after them."""
+
+    workers: int
+    background: int
+    requests: int
+    landings: int
+    timers: int
+    renewers: int
+    senders: int
+    customers: int
+    pause: int
+    samples: int
+    count: int
+
+    @property
+    def arrivals(self) -> int:
+        """Rank of an arrival: before every slot."""
+        return -1
+
+    @property
+    def locks(self) -> int:
+        """Rank of a lock that runs out: after every slot."""
+        return self.count
+
+    @property
+    def retention(self) -> int:
+        """Rank of a message that outlives its retention: last of all."""
+        return self.count + 1
+
+
+def slots_of(plan: Plan) -> Slots:
+    """The slot numbers of a plan's actors: the order of equal times, and the calendar's layout."""
+    links = plan.receivers_total if plan.discipline != POLL else 0
+    bursts = plan.receivers_total if plan.discipline == LINK_BURST else 0
+    sizes = (
+        plan.workers_total,
+        1,
+        plan.receivers_total,
+        links,
+        bursts,
+        plan.consumers * plan.renewers,
+        plan.senders,
+        plan.customers,
+        1,
+        1,
+    )
+    starts = [0]
+    for size in sizes:
+        starts.append(starts[-1] + size)
+    return Slots(*starts)

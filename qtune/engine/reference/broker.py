@@ -1,0 +1,244 @@
+"""The broker: what is ready, who asks, which locks run, and when a message leaves for good."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from qtune.engine.plan import slots_of
+from qtune.engine.reference.clock import Slot, earliest
+from qtune.result import (
+    DELIVERY_ABANDONED,
+    DELIVERY_COMPLETED,
+    DELIVERY_FAILED,
+    DELIVERY_LATE,
+    DELIVERY_RELEASED,
+    MESSAGE_COMPLETED,
+    MESSAGE_DEAD_LETTERED,
+    MESSAGE_EXPIRED,
+    MESSAGE_LOCKED,
+    MESSAGE_READY,
+    MESSAGE_REJECTED,
+)
+
+if TYPE_CHECKING:
+    from qtune.engine.reference.model import Model
+    from qtune.engine.reference.receivers import Receiver
+    from qtune.engine.reference.source import Sender
+
+Steps = Generator[Any, Any, None]
+
+
+class Broker:
+    """One queue with its dead-letter rule.
+
+    A message is ready, locked by one delivery, or gone. ``demand`` holds the receivers that wait, longest first: a
+    polling receiver leaves it when it is served, a link goes back to the end as long as it has credit.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.plan, self.clock = model, model.plan, model.clock
+        self.rows = model.rows
+        self.ready: deque[int] = deque()
+        self.returned: deque[int] = deque()
+        self.demand: deque[Receiver] = deque()
+        self.door: deque[tuple[int, Sender | None]] = deque()
+        self.locks: deque[tuple[float, int]] = deque()
+        self.backlog = self.in_flight = self.stored = 0
+        self.call_slots = [0.0] * self.plan.calls_served_at_once
+        self.lock_slot = Slot(self.clock, slots_of(self.plan).locks)
+        self.locks_idle = False
+        self.clock.process(self.run_out_locks())
+        if self.plan.retention_s <= self.plan.horizon_s:
+            self.sent: deque[int] = deque()
+            self.retention_slot = Slot(self.clock, slots_of(self.plan).retention)
+            self.retention_idle = False
+            self.clock.process(self.outlive_retention())
+
+    # -- coming in ---------------------------------------------------------------------------------------------
+
+    def enter(self, message: int, sender: Sender | None = None) -> bool:
+        """Take a message in; False when the queue is full, and then it waits at the door or is refused."""
+        plan = self.plan
+        if plan.capacity_messages and self.stored >= plan.capacity_messages:
+            if not plan.rejects_when_full:
+                self.door.append((message, sender))
+                return False
+            row = self.rows.messages[message]
+            row.state, row.left_s = MESSAGE_REJECTED, self.clock.now
+            self.model.source.unsent -= 1
+            self.model.source.leave(message)
+            return True
+        self.store(message)
+        return True
+
+    def store(self, message: int) -> None:
+        """Keep a message and make it ready."""
+        self.rows.messages[message].sent_s = self.clock.now
+        self.model.source.unsent -= 1
+        self.stored += 1
+        if self.plan.retention_s <= self.plan.horizon_s:
+            self.sent.append(message)
+            if self.retention_idle:
+                self.retention_slot.hand(None)
+        self.make_ready(message, self.ready)
+
+    def make_ready(self, message: int, queue: deque[int]) -> None:
+        """Put a message where receivers find it; whoever makes messages ready calls :meth:`match` when done."""
+        self.rows.messages[message].state = MESSAGE_READY
+        queue.append(message)
+        self.backlog += 1
+
+    # -- going out ---------------------------------------------------------------------------------------------
+
+    def match(self) -> None:
+        """Give what is ready to those who wait, longest waiting first."""
+        while self.backlog and self.demand:
+            self.demand.popleft().be_served()
+
+    def hand_out(self, receiver: Receiver) -> int:
+        """Lock the next ready message for a receiver; the number of the new delivery."""
+        messages = self.rows.messages
+        queue = self.returned if self.next_is_returned() else self.ready
+        message = queue.popleft()
+        row = messages[message]
+        row.state = MESSAGE_LOCKED
+        row.deliveries += 1
+        self.backlog -= 1
+        self.in_flight += 1
+        now_s = self.clock.now
+        delivery = self.rows.add_delivery(message, row.deliveries, receiver.consumer.number, now_s)
+        row.delivery = delivery
+        self.start_lock(delivery, now_s)
+        return delivery
+
+    def next_is_returned(self) -> bool:
+        """Whether the next message comes from those given back; entries of messages that are gone are dropped."""
+        messages = self.rows.messages
+        while self.returned and messages[self.returned[0]].state != MESSAGE_READY:
+            self.returned.popleft()
+        while self.ready and messages[self.ready[0]].state != MESSAGE_READY:
+            self.ready.popleft()
+        return bool(self.returned)
+
+    def start_lock(self, delivery: int, now_s: float) -> None:
+        """Lock a delivery from now on, for the first time or again."""
+        ends_s = now_s + self.plan.lock_s
+        self.rows.deliveries[delivery].lock_end_s = ends_s
+        self.locks.append((ends_s, delivery))
+        if self.locks_idle:
+            self.locks_idle = False
+            self.lock_slot.hand(None)
+
+    def holds(self, delivery: int) -> bool:
+        """Whether the lock of this delivery still stands."""
+        row = self.rows.messages[self.rows.deliveries[delivery].message]
+        return row.state == MESSAGE_LOCKED and row.delivery == delivery
+
+    def run_out_locks(self) -> Steps:
+        """All locks last equally long, so they run out in the order in which they began."""
+        while True:
+            while self.locks and not self._live(*self.locks[0]):
+                self.locks.popleft()
+            if not self.locks:
+                self.locks_idle = True
+                yield self.lock_slot.idle()
+                continue
+            ends_s, delivery = self.locks[0]
+            yield self.lock_slot.at(ends_s)
+            if self._live(ends_s, delivery):
+                self.locks.popleft()
+                self.in_flight -= 1
+                self.give_back(self.rows.deliveries[delivery].message)
+                self.match()
+
+    def _live(self, ends_s: float, delivery: int) -> bool:
+        return self.holds(delivery) and self.rows.deliveries[delivery].lock_end_s == ends_s
+
+    # -- settling ----------------------------------------------------------------------------------------------
+
+    def settle(self, delivery: int, succeeded: bool) -> bool:
+        """Complete or give back a delivery; False when its lock was lost before."""
+        row = self.rows.deliveries[delivery]
+        if not self.holds(delivery):
+            row.outcome = DELIVERY_LATE if succeeded else DELIVERY_FAILED
+            return False
+        now_s = self.clock.now
+        row.settled_s = row.lock_end_s = now_s
+        self.in_flight -= 1
+        if succeeded:
+            row.outcome = DELIVERY_COMPLETED
+            message = self.rows.messages[row.message]
+            message.completed_s, message.settled_s = row.finished_s, now_s
+            self.leave(row.message, MESSAGE_COMPLETED)
+        else:
+            row.outcome = DELIVERY_ABANDONED
+            self.give_back(row.message)
+        return True
+
+    def release(self, delivery: int) -> bool:
+        """Take back a delivery that nobody handled; it is not counted. False when its lock was lost before."""
+        row = self.rows.deliveries[delivery]
+        row.outcome = DELIVERY_RELEASED
+        if not self.holds(delivery):
+            return False
+        row.lock_end_s = self.clock.now
+        self.in_flight -= 1
+        self.rows.messages[row.message].deliveries -= 1
+        self.give_back(row.message, counted=False)
+        return True
+
+    def renew(self, delivery: int) -> bool:
+        """Start the lock of a delivery afresh; False when it was lost before."""
+        if not self.holds(delivery):
+            return False
+        self.rows.deliveries[delivery].renewals += 1
+        self.start_lock(delivery, self.clock.now)
+        return True
+
+    def give_back(self, message: int, counted: bool = True) -> None:
+        """A locked message is free again: dead-lettered after too many deliveries, expired, or ready."""
+        plan, row = self.plan, self.rows.messages[message]
+        row.delivery = -1
+        if counted and plan.max_deliveries and row.deliveries >= plan.max_deliveries:
+            self.leave(message, MESSAGE_DEAD_LETTERED)
+        elif row.sent_s + plan.retention_s <= self.clock.now:
+            self.leave(message, MESSAGE_EXPIRED)
+        else:
+            self.make_ready(message, self.returned if plan.redelivers_first else self.ready)
+
+    def leave(self, message: int, state: int) -> None:
+        """A message is gone: its place in the queue and its customer are free."""
+        row = self.rows.messages[message]
+        row.state, row.left_s = state, self.clock.now
+        self.stored -= 1
+        self.model.source.leave(message)
+        if self.door:
+            waiting, sender = self.door.popleft()
+            self.store(waiting)
+            if sender is not None:
+                sender.slot.hand(None)
+
+    def outlive_retention(self) -> Steps:
+        """Ready messages are deleted when their retention ends; locked ones when they are given back."""
+        while True:
+            if not self.sent:
+                self.retention_idle = True
+                yield self.retention_slot.idle()
+                self.retention_idle = False
+            message = self.sent.popleft()
+            row = self.rows.messages[message]
+            yield self.retention_slot.at(row.sent_s + self.plan.retention_s)
+            if row.state == MESSAGE_READY:
+                self.backlog -= 1
+                self.leave(message, MESSAGE_EXPIRED)
+                self.match()
+
+    # -- calls -------------------------------------------------------------------------------------------------
+
+    def served_at(self, table_stream: int, stream: int, a: int, b: int) -> float:
+        """When a call that reaches a broker with few call slots now has been served."""
+        need_s = self.model.draws.value(table_stream, stream, a, b)
+        return earliest(self.call_slots, self.clock.now, need_s)
+

@@ -1,0 +1,87 @@
+"""The model put together, and its run."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from qtune.engine.plan import Plan, slots_of
+from qtune.engine.reference.broker import Broker
+from qtune.engine.reference.clock import Clock, Slot
+from qtune.engine.reference.consumer import Consumer
+from qtune.engine.reference.draws import Draws
+from qtune.engine.reference.rows import Rows, Table
+from qtune.engine.reference.source import Source
+from qtune.engine.reference.workers import Background
+
+
+class Model:
+    """A plan as SimPy processes: the specification of what is simulated.
+
+    To add an actor of your own, make a model, start a process on ``model.clock`` that looks at or acts on
+    ``model.broker``, ``model.consumers`` or ``model.source``, and call :meth:`run`.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.slots = plan, slots_of(plan)
+        self.clock = Clock()
+        self.draws = Draws(plan)
+        self.rows = Rows()
+        self.service_s: list[float] = plan.service_s.tolist()
+        self.buffered = self.busy_workers = 0
+        self.core_busy_s = 0.0
+        self.pauses = list(zip(plan.pause_start_s.tolist(), plan.pause_end_s.tolist(), strict=True))
+        self.broker = Broker(self)
+        self.background = Background(self)
+        self.source = Source(self)
+        self.consumers = [Consumer(self, number) for number in range(plan.consumers)]
+        self.clock.process(self.end_pauses())
+        self.clock.process(self.sample())
+
+    def run(self) -> tuple[Table, Table, Table, Table]:
+        """Run to the horizon; the tables of messages, deliveries, calls and states."""
+        queue, step, horizon_s = self.clock._queue, self.clock.step, self.plan.horizon_s
+        while queue and queue[0][0] <= horizon_s:
+            step()
+        return self.rows.tables(self.plan.horizon_s)
+
+    def paused_until_s(self) -> float:
+        """When the present pause of all handlers ends; 0 when there is none."""
+        if not self.pauses:
+            return 0.0
+        for start_s, end_s in self.pauses:
+            if start_s <= self.clock.now < end_s:
+                return end_s
+        return 0.0
+
+    def end_pauses(self) -> Generator[Any, Any, None]:
+        """After a pause the idle workers of every receiver start on what has gathered."""
+        slot = Slot(self.clock, self.slots.pause)
+        for _, end_s in self.pauses:
+            yield slot.at(end_s)
+            for consumer in self.consumers:
+                for receiver in consumer.receivers:
+                    receiver.resume()
+
+    def sample(self) -> Generator[Any, Any, None]:
+        """Write the state down on an even grid."""
+        slot = Slot(self.clock, self.slots.samples)
+        for tick in range(self.plan.samples):
+            yield slot.at(tick * self.plan.sample_every_s)
+            broker = self.broker
+            self.rows.states.append(
+                (
+                    self.clock.now,
+                    self.core_busy_s,
+                    self.source.unsent,
+                    broker.backlog,
+                    broker.in_flight,
+                    self.buffered,
+                    self.busy_workers,
+                )
+            )
+
+
+def run(plan: Plan) -> tuple[Table, Table, Table, Table]:
+    """Simulate a plan; see :class:`Model`."""
+    return Model(plan).run()

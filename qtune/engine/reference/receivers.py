@@ -1,0 +1,310 @@
+"""Receivers: how messages come from the broker into a consumer, by polling or over a link with credit.
+
+A receiver feeds its workers from ``buffer``, oldest first. ``in_hand`` counts what it has and has not yet been rid of;
+a place is free again when a worker takes the message, or only when it is done with it (``credit_at_settle``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from math import floor
+from typing import TYPE_CHECKING, Any
+
+from qtune.engine import streams
+from qtune.engine.reference.clock import Pipe, Slot
+from qtune.result import CALL_EMPTY, CALL_OK, OP_RECEIVE
+
+if TYPE_CHECKING:
+    from qtune.engine.reference.consumer import Consumer
+    from qtune.engine.reference.workers import Worker
+
+Steps = Generator[Any, Any, None]
+
+
+class Receiver:
+    """What polling receivers and links have in common."""
+
+    def __init__(self, consumer: Consumer, number: int) -> None:
+        self.consumer, self.number = consumer, number
+        self.model, self.plan, self.clock = consumer.model, consumer.model.plan, consumer.model.clock
+        self.broker = self.model.broker
+        self.slots = self.model.slots
+        self.buffer: deque[int] = deque()
+        self.idle_workers: list[Worker] = []
+        self.in_hand = self.freed = 0
+        self.feeding = False
+        self.slot = Slot(self.clock, self.slots.requests + number)
+
+    def arrived(self, delivery: int) -> None:
+        """A delivery is in the client: an idle worker starts on it, or it waits in the buffer."""
+        self.model.rows.deliveries[delivery].received_s = self.clock.now
+        if self.idle_workers and not self.model.paused_until_s():
+            self.idle_workers.pop().slot.hand(delivery)
+        else:
+            self.buffer.append(delivery)
+            self.model.buffered += 1
+
+    def take(self) -> int | None:
+        """The oldest delivery in the buffer, if handlers may start at all."""
+        if not self.buffer or self.model.paused_until_s():
+            return None
+        self.model.buffered -= 1
+        return self.buffer.popleft()
+
+    def resume(self) -> None:
+        """A pause has ended: idle workers start on what has gathered in the buffer."""
+        self.feeding = True
+        while self.idle_workers and (delivery := self.take()) is not None:
+            self.idle_workers.pop().slot.hand(delivery)
+        self.feeding = False
+        self.look()
+
+    def taken(self) -> None:
+        """A worker has taken a delivery."""
+        if not self.plan.credit_at_settle:
+            self.freed += 1
+
+    def done(self, count: int) -> None:
+        """The client is rid of deliveries: settled, failed or dropped."""
+        if self.plan.credit_at_settle:
+            self.freed += count
+
+    def look(self) -> None:
+        """Workers come first; after them the receiver looks whether to ask for more."""
+        if not self.feeding:
+            self.ask()
+
+    def ask(self) -> None:
+        """Ask for more if there is room; each kind of receiver has its own way."""
+
+    def be_served(self) -> None:
+        """The broker has a message for this receiver, which waits for one."""
+        raise AssertionError("each kind of receiver has its own rule")
+
+
+class Poller(Receiver):
+    """Asks for up to ``batch`` messages whenever it has room for ``refill_at`` more, one call at a time."""
+
+    def __init__(self, consumer: Consumer, number: int) -> None:
+        super().__init__(consumer, number)
+        self.resting = False
+        self.asked = 0
+        self.clock.process(self.run())
+
+    def room(self) -> int:
+        """How many messages to ask for now; 0 when there is too little room."""
+        self.in_hand -= self.freed
+        self.freed = 0
+        room = self.plan.in_hand_limit - self.in_hand
+        return min(room, self.plan.batch) if room >= self.plan.refill_at else 0
+
+    def ask(self) -> None:
+        """Poll, if the poller was waiting for room."""
+        if self.resting and self.room():
+            self.resting = False
+            self.slot.hand(None)
+
+    def run(self) -> Steps:
+        """Wait for room, call, wait at the broker, and bring the answer home."""
+        plan, clock, slot, rows = self.plan, self.clock, self.slot, self.model.rows
+        call = 0
+        while True:
+            if not self.room():
+                self.resting = True
+                yield slot.idle()
+            self.asked = self.room()
+            start_s = clock.now
+            half_s = 0.5 * self.model.draws.value(streams.RECEIVE, streams.RECEIVE, self.number, call)
+            yield slot.at(self.consumer.compute(plan.call_cost_s) + half_s)
+            if plan.calls_served_at_once:
+                yield slot.at(self.broker.served_at(streams.BROKER, streams.BROKER_RECEIVE, self.number, call))
+            deliveries: list[int] = []
+            if self.broker.backlog:
+                deliveries = self.fetch()
+            elif plan.wait_s > 0.0:
+                self.broker.demand.append(self)
+                deliveries = (yield slot.at(clock.now + plan.wait_s)) or []
+                if not deliveries:
+                    self.broker.demand.remove(self)
+            yield slot.at(clock.now + half_s)
+            self.in_hand += len(deliveries)
+            for delivery in deliveries:
+                self.arrived(delivery)
+            outcome = CALL_OK if deliveries else CALL_EMPTY
+            rows.add_call(start_s, clock.now, self.consumer.number, OP_RECEIVE, len(deliveries), outcome)
+            call += 1
+            if not deliveries and plan.idle_pause_s > 0.0:
+                yield slot.at(clock.now + plan.idle_pause_s)
+
+    def fetch(self) -> list[int]:
+        """Lock what is ready, up to what was asked for."""
+        return [self.broker.hand_out(self) for _ in range(min(self.asked, self.broker.backlog))]
+
+    def be_served(self) -> None:
+        """The long poll ends: something is ready."""
+        self.slot.hand(self.fetch())
+
+
+class Link(Receiver):
+    """Gives the broker credit and is pushed messages, in order; how credit comes back is up to the kind of link.
+
+    Credit is told as AMQP does: a limit on the messages ever pushed, so that what is on its way is never counted twice.
+    """
+
+    def __init__(self, consumer: Consumer, number: int) -> None:
+        super().__init__(consumer, number)
+        self.limit = self.known_limit = self.pushed = self.flow_count = 0
+        self.flows = Pipe(self.slot, self.credit_arrives)
+        self.pushes = Pipe(Slot(self.clock, self.slots.landings + number), self.landed)
+
+    def flow(self, limit: int) -> None:
+        """Tell the broker a new limit."""
+        self.limit = limit
+        half_s = 0.5 * self.model.draws.value(streams.RECEIVE, streams.RECEIVE, self.number, self.flow_count)
+        self.flow_count += 1
+        self.flows.put(self.clock.now + half_s, limit)
+
+    def credit_arrives(self, limit: int) -> None:
+        """What is ready is pushed, and the rest of the credit waits in line."""
+        waited = self.pushed < self.known_limit
+        self.known_limit = limit
+        while self.broker.backlog and self.pushed < limit:
+            self.push()
+        if self.pushed < limit and not waited:
+            self.broker.demand.append(self)
+
+    def be_served(self) -> None:
+        """Take one message, and wait in line again while there is credit."""
+        self.push()
+        if self.pushed < self.known_limit:
+            self.broker.demand.append(self)
+
+    def push(self) -> None:
+        """The broker sends one message down the link."""
+        delivery = self.broker.hand_out(self)
+        half_s = 0.5 * self.model.draws.value(streams.RECEIVE, streams.PUSH, self.number, self.pushed)
+        self.pushed += 1
+        self.pushes.put(self.clock.now + half_s, delivery)
+
+    def landed(self, delivery: int) -> None:
+        """One message is in the client."""
+        self.arrived(delivery)
+
+
+class SlidingLink(Link):
+    """Gives one credit back for every place that is free again, at once."""
+
+    def __init__(self, consumer: Consumer, number: int) -> None:
+        super().__init__(consumer, number)
+        self.flow(self.plan.in_hand_limit)
+
+    def ask(self) -> None:
+        """One more message may come for each place that is free."""
+        if self.freed:
+            freed, self.freed = self.freed, 0
+            self.flow(self.limit + freed)
+
+
+class BurstLink(Link):
+    """The link of a client that reads only inside a call, as azure-servicebus for Python does; one worker a link.
+
+    With a prefetch count of P, credit for P + 1 messages is given when the last one of it is used up, and only inside
+    a receive call. Without, each call gives credit for what it asks, what is left of it stays with the broker, and
+    what then comes outside a call lies unread until a settle or the keep-alive reads it, and releases it.
+    """
+
+    def __init__(self, consumer: Consumer, number: int) -> None:
+        super().__init__(consumer, number)
+        self.timer = Slot(self.clock, self.slots.timers + number)
+        self.unread: deque[int] = deque()
+        self.received = 0
+        self.in_call = self.lingers = False
+        self.deadline_s = 0.0
+        self.caller: Slot | None = None
+
+    def receive(self, caller: Slot) -> Generator[Any, Any, list[int]]:
+        """One receive call for up to ``batch`` messages, made by the process of this slot."""
+        plan, clock, start_s = self.plan, self.clock, self.clock.now
+        batch = self.collect(plan.batch)
+        if len(batch) < plan.batch:
+            free_s = self.consumer.compute(plan.call_cost_s)
+            if free_s > clock.now:
+                yield caller.at(free_s)
+            self.caller = caller
+            self.open_call(start_s, plan.batch - len(batch))
+            if not self.is_over():
+                yield caller.idle()
+            self.in_call = False
+            self.timer.cancel()
+            batch += self.collect(plan.batch - len(batch))
+        outcome = CALL_OK if batch else CALL_EMPTY
+        self.model.rows.add_call(start_s, clock.now, self.consumer.number, OP_RECEIVE, len(batch), outcome)
+        return batch
+
+    def collect(self, most: int) -> list[int]:
+        """Take what has been read, oldest first."""
+        return [self.buffer.popleft() for _ in range(min(most, len(self.buffer)))]
+
+    def open_call(self, start_s: float, wanted: int) -> None:
+        """Give credit as this client does, and read what lies there."""
+        self.in_call, self.lingers = True, False
+        self.deadline_s = start_s + self.plan.wait_s
+        if not self.plan.prefetch:
+            self.flow(self.received + wanted)
+        if self.unread:
+            self.received += len(self.unread)
+            self.buffer.extend(self.unread)
+            self.unread.clear()
+            self.linger()
+        if not self.is_over():
+            self.refill()
+            self.timer.ring_at(self.deadline_s, self.end_call)
+
+    def refill(self) -> None:
+        """Credit comes back all at once, when none is left."""
+        if self.limit <= self.received:
+            self.flow(self.received + self.plan.prefetch + 1)
+
+    def is_over(self) -> bool:
+        """Whether a call returns: a full batch has been read since it began, or its time is up."""
+        return len(self.buffer) >= self.plan.batch or self.clock.now >= self.deadline_s
+
+    def linger(self) -> None:
+        """After the first message that is read in a call, wait only a little for more."""
+        if not self.lingers:
+            self.lingers = True
+            self.deadline_s = min(self.deadline_s, self.clock.now + self.plan.linger_s)
+
+    def landed(self, delivery: int) -> None:
+        """A message is there: read by the call or into the client's buffer, or left lying."""
+        self.model.rows.deliveries[delivery].received_s = self.clock.now
+        self.model.buffered += 1
+        if not self.in_call and not self.plan.prefetch:
+            self.unread.append(delivery)
+            if len(self.unread) == 1:
+                ticks = floor(self.clock.now / self.plan.keepalive_s) + 1
+                self.timer.ring_at(ticks * self.plan.keepalive_s, self.release_unread)
+            return
+        self.received += 1
+        self.buffer.append(delivery)
+        if self.in_call:
+            self.linger()
+            if self.is_over():
+                self.end_call()
+                return
+            self.refill()
+            self.timer.ring_at(self.deadline_s, self.end_call)
+
+    def end_call(self) -> None:
+        """Let the caller go on."""
+        assert self.caller is not None
+        self.caller.hand(None)
+
+    def release_unread(self) -> None:
+        """Give back, uncounted, what came while no call was there to take it."""
+        self.timer.cancel()
+        self.received += len(self.unread)
+        while self.unread:
+            self.model.buffered -= 1
+            self.model.background.release(self.unread.popleft(), self)

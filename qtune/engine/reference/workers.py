@@ -1,0 +1,229 @@
+"""Workers: take a delivery, handle it, settle it; and the settles that no worker waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any
+
+from qtune.engine import streams
+from qtune.engine.plan import LINK_BURST, SETTLE_BATCH, SETTLE_CONCURRENT
+from qtune.engine.reference.clock import Slot
+from qtune.engine.reference.receivers import BurstLink, Receiver
+from qtune.result import (
+    CALL_LOCK_LOST,
+    CALL_OK,
+    DELIVERY_DROPPED,
+    DELIVERY_FAILED,
+    OP_ABANDON,
+    OP_RELEASE,
+    OP_SETTLE,
+)
+
+if TYPE_CHECKING:
+    from qtune.engine.reference.consumer import Renewer
+    from qtune.engine.reference.model import Model
+
+Steps = Generator[Any, Any, None]
+
+
+class Worker:
+    """One handler: a thread, task or process that handles one delivery at a time."""
+
+    def __init__(self, receiver: Receiver, number: int) -> None:
+        self.receiver, self.number = receiver, number
+        self.consumer, self.model = receiver.consumer, receiver.model
+        self.plan, self.clock, self.rows = self.model.plan, self.model.clock, self.model.rows
+        self.slot = Slot(self.clock, self.model.slots.workers + number)
+        self.handled: list[int] = []
+        self.started_s = 0.0
+        self.delivery = -1
+        self.renewer: Renewer | None = None
+        self.clock.process(self.run_calls() if self.plan.discipline == LINK_BURST else self.run())
+
+    def run(self) -> Steps:
+        """Take from the receiver's buffer, or be handed a delivery when there is one."""
+        receiver = self.receiver
+        while True:
+            delivery = receiver.take()
+            if delivery is None:
+                receiver.idle_workers.append(self)
+                receiver.look()
+                delivery = yield self.slot.idle()
+            yield from self.handle(delivery)
+
+    def run_calls(self) -> Steps:
+        """Make receive calls and handle what each returns, one after the other."""
+        link, model = self.receiver, self.model
+        assert isinstance(link, BurstLink)
+        while True:
+            while pause_end_s := model.paused_until_s():
+                yield self.slot.at(pause_end_s)
+            for delivery in (yield from link.receive(self.slot)):
+                while pause_end_s := model.paused_until_s():
+                    yield self.slot.at(pause_end_s)
+                model.buffered -= 1
+                yield from self.handle(delivery)
+
+    def handle(self, delivery: int) -> Steps:
+        """Handle one delivery to its end: dropped, failed, or settled."""
+        plan, clock, row = self.plan, self.clock, self.rows.deliveries[delivery]
+        if plan.drops_expired and clock.now >= row.lock_end_s:
+            row.outcome = DELIVERY_DROPPED
+            self.receiver.taken()
+            self.receiver.done(1)
+            return
+        self.model.busy_workers += 1
+        self.delivery, row.worker = delivery, self.number
+        self.started_s = row.started_s = self.consumer.compute(plan.message_cost_s)
+        succeeded, attempts, finished_s = self.attempt(row.message, row.delivery_no, self.started_s)
+        self.receiver.taken()
+        if plan.renewers:
+            self.consumer.start_renewing(self)
+        self.receiver.look()
+        yield self.slot.at(finished_s)
+        row.attempts, row.finished_s = attempts, finished_s
+        yield from self.finish(delivery, succeeded)
+        self.model.busy_workers -= 1
+
+    def attempt(self, message: int, delivery_no: int, started_s: float) -> tuple[bool, int, float]:
+        """Whether the handler succeeds, after how many attempts, and when it is through with them."""
+        plan, draws = self.plan, self.model.draws
+        poison = draws.happens(streams.POISON, message, 0, plan.poison_steps)
+        time_s, attempt = started_s, 0
+        while True:
+            if plan.service_s.size:
+                time_s = time_s + self.model.service_s[message]
+            else:
+                key = delivery_no * streams.ATTEMPTS_MOST + attempt
+                time_s = time_s + draws.value(streams.SERVICE, streams.SERVICE, message, key)
+            key = delivery_no * streams.ATTEMPTS_MOST + attempt
+            fails = poison or draws.happens(streams.FAIL, message, key, plan.fail_steps)
+            attempt += 1
+            if not fails or attempt > plan.backoff_s.size:
+                return not fails, attempt, time_s
+            time_s = time_s + float(plan.backoff_s[attempt - 1])
+
+    def finish(self, delivery: int, succeeded: bool) -> Steps:
+        """What follows the handler: nothing, a settle at once, with others, or in the background."""
+        plan = self.plan
+        if not succeeded and not plan.abandons:
+            self.rows.deliveries[delivery].outcome = DELIVERY_FAILED
+            self.stop_renewing()
+            self.receiver.done(1)
+            if self.handled and self.nothing_to_do():
+                yield from self.settle(self.handled, True)
+        elif plan.settle_mode == SETTLE_CONCURRENT:
+            self.model.background.settle(delivery, succeeded, self.receiver)
+            self.stop_renewing()
+        elif plan.settle_mode == SETTLE_BATCH and succeeded:
+            self.stop_renewing()
+            self.handled.append(delivery)
+            if len(self.handled) >= plan.settle_batch or self.nothing_to_do():
+                yield from self.settle(self.handled, True)
+        else:
+            yield from self.settle([delivery], succeeded)
+            if self.handled and self.nothing_to_do():
+                yield from self.settle(self.handled, True)
+
+    def nothing_to_do(self) -> bool:
+        """Whether no delivery is there that this worker could take next."""
+        return not self.receiver.buffer or self.model.paused_until_s() > 0.0
+
+    def settle(self, deliveries: list[int], succeeded: bool) -> Steps:
+        """One call that settles these deliveries; the worker waits for the answer."""
+        plan, clock, broker, model = self.plan, self.clock, self.model.broker, self.model
+        start_s = clock.now
+        first = self.rows.deliveries[deliveries[0]]
+        round_trip_s = model.draws.value(streams.SETTLE, streams.SETTLE, first.message, first.delivery_no)
+        leaves_s = self.consumer.compute(plan.call_cost_s)
+        if plan.calls_served_at_once:
+            yield self.slot.at(leaves_s + 0.5 * round_trip_s)
+            served_s = broker.served_at(streams.BROKER, streams.BROKER_SETTLE, first.message, first.delivery_no)
+            yield self.slot.at(served_s + 0.5 * round_trip_s)
+        else:
+            yield self.slot.at(leaves_s + round_trip_s)
+        count = len(deliveries)
+        lost = 0
+        for delivery in deliveries:
+            lost += not broker.settle(delivery, succeeded)
+        broker.match()
+        op = OP_SETTLE if succeeded else OP_ABANDON
+        self.rows.add_call(
+            start_s, clock.now, self.consumer.number, op, count, CALL_LOCK_LOST if lost else CALL_OK
+        )
+        deliveries.clear()
+        self.stop_renewing()
+        self.receiver.done(count)
+        if isinstance(self.receiver, BurstLink) and self.receiver.unread:
+            self.receiver.release_unread()
+
+    def stop_renewing(self) -> None:
+        """The worker is through with its delivery."""
+        self.delivery = -1
+        if self.renewer is not None:
+            renewer, self.renewer = self.renewer, None
+            renewer.let_go()
+
+
+class Background:
+    """Settles and releases on their way to the broker and back, which no worker waits for."""
+
+    REACHES, CONFIRMED, RELEASED = 0, 1, 2
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.slot = Slot(model.clock, model.slots.background)
+        self.due: list[tuple[float, int, int]] = []
+        self.about: dict[int, tuple[float, float, bool, Receiver]] = {}
+
+    def settle(self, delivery: int, succeeded: bool, receiver: Receiver) -> None:
+        """Send a settle on its way; it does not hold up the worker, but it needs the client's core."""
+        model, row = self.model, self.model.rows.deliveries[delivery]
+        now_s, plan = model.clock.now, model.plan
+        round_trip_s = model.draws.value(streams.SETTLE, streams.SETTLE, row.message, row.delivery_no)
+        leaves_s = receiver.consumer.compute(plan.call_cost_s)
+        self.about[delivery] = (now_s, 0.5 * round_trip_s, succeeded, receiver)
+        if plan.calls_served_at_once:
+            self.put(leaves_s + 0.5 * round_trip_s, delivery, self.REACHES)
+        else:
+            self.put(leaves_s + round_trip_s, delivery, self.CONFIRMED)
+
+    def release(self, delivery: int, receiver: Receiver) -> None:
+        """Send a release on its way."""
+        model, row = self.model, self.model.rows.deliveries[delivery]
+        half_s = 0.5 * model.draws.value(streams.SETTLE, streams.RELEASE, row.message, row.delivery_no)
+        self.about[delivery] = (model.clock.now, half_s, False, receiver)
+        self.put(model.clock.now + half_s, delivery, self.RELEASED)
+
+    def put(self, time_s: float, delivery: int, step: int) -> None:
+        """Note the next step of a delivery; at equal times the smaller delivery number comes first."""
+        heappush(self.due, (time_s, delivery, step))
+        if self.due[0][1] == delivery:
+            self.slot.ring_at(self.due[0][0], self.act)
+
+    def act(self) -> None:
+        """Do the step that is due."""
+        _, delivery, step = heappop(self.due)
+        if self.due:
+            self.slot.ring_at(self.due[0][0], self.act)
+        model = self.model
+        start_s, half_s, succeeded, receiver = self.about[delivery]
+        if step == self.REACHES:
+            row = model.rows.deliveries[delivery]
+            served_s = model.broker.served_at(
+                streams.BROKER, streams.BROKER_SETTLE, row.message, row.delivery_no
+            )
+            self.put(served_s + half_s, delivery, self.CONFIRMED)
+            return
+        del self.about[delivery]
+        if step == self.RELEASED:
+            op, held = OP_RELEASE, model.broker.release(delivery)
+        else:
+            op, held = OP_SETTLE if succeeded else OP_ABANDON, model.broker.settle(delivery, succeeded)
+        outcome = CALL_OK if held else CALL_LOCK_LOST
+        model.broker.match()
+        model.rows.add_call(start_s, model.clock.now, receiver.consumer.number, op, 1, outcome)
+        if step == self.CONFIRMED:
+            receiver.done(1)
+            receiver.look()
