@@ -202,10 +202,10 @@ class Result:
         table = self.table(name)
         columns: dict[str, Any] = {}
         for column in table.dtype.names or ():
-            values = table[column]
+            columns[column] = table[column]
             if column in _CODES[name]:
-                values = pd.Categorical.from_codes(values, list(_CODES[name][column]))
-            columns[column] = values
+                spelled = pd.Index(_CODES[name][column])
+                columns[column] = pd.Categorical.from_codes(table[column].astype(np.int64), spelled)
         return pd.DataFrame(columns, index=pd.RangeIndex(len(table), name=_ROWS[name]))
 
     def save(self, path: str | PathLike[str]) -> Path:

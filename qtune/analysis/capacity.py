@@ -1,0 +1,192 @@
+"""The capacity of a setting: the most messages per second that each resource lets through, without a run.
+
+A capacity is never below what a run can reach, so a load above it needs no simulation to be called
+unstable. It is made of means: a short run may pass it by its sampling error. Lost locks, polls that find
+nothing and calls that wait only make things worse, and are left out.
+
+Rule R4: every message holds each resource for some time, and a resource of n places that a message holds
+for t seconds lets at most n / t messages through a second (Little's law).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from qtune.analysis.grids import low_grid
+from qtune.analysis.setup import Setup, setup_of
+from qtune.distributions import Distribution
+from qtune.scenario import Scenario
+
+Resource = Literal["workers", "places in hand", "receive calls", "client cores", "broker calls", "senders"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ceiling:
+    """The most messages per second that one resource lets through.
+
+    places: how many there are. held_s: for how long one message holds one of them, on average.
+    formula: the same in words.
+    """
+
+    resource: Resource
+    places: float
+    held_s: float
+    formula: str
+
+    @property
+    def per_s(self) -> float:
+        """Messages per second; infinite for a resource that no message holds."""
+        return self.places / self.held_s if self.held_s > 0.0 else math.inf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capacity:
+    """All ceilings of a scenario, the lowest first; ties stand in the order in which they are checked."""
+
+    ceilings: tuple[Ceiling, ...]
+
+    @property
+    def per_s(self) -> float:
+        """The capacity: the lowest ceiling, in messages per second."""
+        return self.ceilings[0].per_s
+
+    def of(self, resource: Resource) -> Ceiling | None:
+        """The ceiling of one resource, or None when the scenario has no such resource."""
+        return next((ceiling for ceiling in self.ceilings if ceiling.resource == resource), None)
+
+
+def capacity_per_s(scenario: Scenario) -> float:
+    """The most messages per second that can leave the queue of this scenario in the long run."""
+    return capacity_of(setup_of(scenario)).per_s
+
+
+def capacity_of(setup: Setup) -> Capacity:
+    """All ceilings of a setup."""
+    found = [workers_ceiling(setup), *_places(setup), *_receive_calls(setup), *_cores(setup), *_broker(setup)]
+    if setup.senders:
+        held_s = setup.calls.send.mean
+        if setup.calls.calls_served_at_once:
+            held_s += setup.calls.call_service.mean
+        formula = "senders / send round trip"
+        found.append(Ceiling(resource="senders", places=setup.senders, held_s=held_s, formula=formula))
+    return Capacity(ceilings=tuple(sorted(found, key=lambda ceiling: ceiling.per_s)))
+
+
+def _settle_s(setup: Setup) -> float:
+    """One settlement's round trip, with the client's and a busy broker's work for it."""
+    served_s = setup.calls.call_service.mean if setup.calls.calls_served_at_once else 0.0
+    return setup.calls.settle.mean + setup.behaviour.call_cost_s + served_s
+
+
+def receive_round_trip_s(setup: Setup) -> float:
+    """One receive's round trip, with the client's and a busy broker's work for it when it is a poll."""
+    if setup.behaviour.discipline != "poll":
+        return setup.calls.receive.mean
+    served_s = setup.calls.call_service.mean if setup.calls.calls_served_at_once else 0.0
+    return setup.calls.receive.mean + setup.behaviour.call_cost_s + served_s
+
+
+def _settle_wait_s(setup: Setup) -> float:
+    """How long a worker waits for settlements per message."""
+    if setup.behaviour.settle == "concurrent":
+        return 0.0
+    if setup.behaviour.settle == "each":
+        return setup.work.settles * _settle_s(setup)
+    return setup.work.settles * _settle_s(setup) / setup.behaviour.settle_batch
+
+
+def handling_s(setup: Setup) -> float:
+    """How long a message keeps a worker busy: the client's work, the handler, the wait to settle."""
+    own_s = setup.work.deliveries * setup.behaviour.message_cost_s
+    return own_s + setup.work.handler_s + _settle_wait_s(setup)
+
+
+def workers_ceiling(setup: Setup) -> Ceiling:
+    """What the workers let through; if a worker makes the receive calls itself, they take its time too."""
+    behaviour, held_s = setup.behaviour, handling_s(setup)
+    formula = "workers / (handler time + wait for settlements)"
+    if behaviour.discipline == "link_burst":
+        # The worker makes the receive call itself, and waits in it once for every burst of credit.
+        stall_s = receive_round_trip_s(setup)
+        if not behaviour.prefetch and behaviour.batch > 1 and behaviour.settle == "concurrent":
+            # The next batch may be there already, on credit left over from a short call, which lingered.
+            stall_s = min(stall_s, 0.5 * min(behaviour.linger_s, behaviour.wait_s))
+        held_s += setup.work.deliveries * stall_s / behaviour.in_hand_limit
+        formula = "workers / (handler time + wait for settlements + receive round trip / credit of a burst)"
+    return Ceiling(resource="workers", places=setup.workers, held_s=held_s, formula=formula)
+
+
+def _places(setup: Setup) -> list[Ceiling]:
+    """Places of a receiver: each is empty for a receive round trip before a message comes into it."""
+    behaviour, work = setup.behaviour, setup.work
+    if behaviour.discipline == "link_burst":
+        return []
+    places = setup.receivers * behaviour.in_hand_limit
+    held_s = work.deliveries * receive_round_trip_s(setup)
+    formula = "places / receive round trip"
+    if not places:  # credit only for idle workers
+        places = setup.workers
+        held_s += handling_s(setup)
+        formula = "workers / (receive round trip + handler time + wait for settlements)"
+    elif behaviour.credit_returned == "settled":
+        held_s += (
+            work.handler_s + work.deliveries * behaviour.message_cost_s + work.settles * _settle_s(setup)
+        )
+        formula = "places / (receive round trip + handler time + settle round trip)"
+    return [Ceiling(resource="places in hand", places=places, held_s=held_s, formula=formula)]
+
+
+def _receive_calls(setup: Setup) -> list[Ceiling]:
+    """A polling receiver makes one call at a time; one that waits for its whole batch works in rounds."""
+    behaviour = setup.behaviour
+    if behaviour.discipline != "poll":
+        return []
+    most = setup.most_per_receive
+    round_s = receive_round_trip_s(setup)
+    formula = "receivers * batch / receive round trip"
+    if behaviour.credit_returned == "settled" and behaviour.refill_at == behaviour.in_hand_limit:
+        round_s += _round_s(setup, most)
+        formula = "receivers * batch / (receive round trip + time for the batch)"
+    held_s = setup.work.deliveries * round_s / most
+    return [Ceiling(resource="receive calls", places=setup.receivers, held_s=held_s, formula=formula)]
+
+
+def _round_s(setup: Setup, count: int) -> float:
+    """The least mean time in which the workers of a receiver get through a batch and its settlements."""
+    hands = setup.workers_each // setup.behaviour.receivers
+    each_s = handling_s(setup) / setup.work.deliveries
+    shared_s = count * each_s / hands
+    settle_s = _settle_s(setup) if setup.work.settles >= 1.0 else 0.0
+    slowest_s = largest_mean(setup.service, min(count, hands)) + settle_s
+    return max(shared_s, slowest_s)
+
+
+def largest_mean(service: Distribution, count: int) -> float:
+    """A lower bound, within a few per cent, of the mean of the largest of ``count`` independent values."""
+    return service.mean if count <= 1 else float(low_grid(service, count).mean())
+
+
+def _cores(setup: Setup) -> list[Ceiling]:
+    behaviour, work = setup.behaviour, setup.work
+    settles = work.settles / behaviour.settle_batch
+    receives = 0.0 if behaviour.discipline == "link_sliding" else work.deliveries / setup.most_per_receive
+    need_s = work.deliveries * behaviour.message_cost_s + (receives + settles) * behaviour.call_cost_s
+    if need_s <= 0.0:
+        return []
+    formula = "client cores / client CPU time per message"
+    return [Ceiling(resource="client cores", places=setup.cores, held_s=need_s, formula=formula)]
+
+
+def _broker(setup: Setup) -> list[Ceiling]:
+    calls = setup.calls
+    if not calls.calls_served_at_once:
+        return []
+    count = setup.work.settles / setup.behaviour.settle_batch + bool(setup.senders)
+    if setup.behaviour.discipline == "poll":
+        count += setup.work.deliveries / setup.most_per_receive
+    held_s = count * calls.call_service.mean
+    formula = "calls served at once / (calls per message * broker time per call)"
+    places = calls.calls_served_at_once
+    return [Ceiling(resource="broker calls", places=places, held_s=held_s, formula=formula)]

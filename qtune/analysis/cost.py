@@ -1,0 +1,183 @@
+"""What a setting costs: the calls of a run at the provider's prices, its capacity by the hour, and the
+instances.
+
+A month has 730 hours (a year over twelve), and the run is taken as one stretch of an unchanging month.
+Calls that the tables do not show, such as sends when the scenario has no producers, are not in the bill,
+and this is said. Prices and what they count come from the provider model, which dates them; nothing here
+knows a provider by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from qtune.analysis.intervals import Estimate, across_replications, json_number
+from qtune.analysis.setup import Setup, setup_of
+from qtune.providers.prices import Prices, RequestPrice
+from qtune.result import CALL_EMPTY, OP_RECEIVE, OP_SEND, Result
+from qtune.scenario import Scenario
+
+HOURS_PER_MONTH: Final = 730.0
+_MONTH_S: Final = HOURS_PER_MONTH * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What a month of this costs in US dollars, and where the prices come from.
+
+    requests_per_month: billed requests. requests_usd, capacity_usd, compute_usd: a month of requests, of
+    messaging units or the namespace, and of consumer instances; month_usd: their sum.
+    million_messages_usd: the sum for a million completed messages; without a value when none was completed.
+    assumptions: what a reader must know before quoting the figures.
+    """
+
+    requests_per_month: Estimate
+    requests_usd: Estimate
+    capacity_usd: float
+    compute_usd: float
+    month_usd: Estimate
+    million_messages_usd: Estimate
+    assumptions: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """The fields for JSON."""
+        return {
+            "requests_per_month": self.requests_per_month.to_dict(),
+            "requests_usd": self.requests_usd.to_dict(),
+            "capacity_usd": json_number(self.capacity_usd),
+            "compute_usd": json_number(self.compute_usd),
+            "month_usd": self.month_usd.to_dict(),
+            "million_messages_usd": self.million_messages_usd.to_dict(),
+            "assumptions": list(self.assumptions),
+        }
+
+
+def cost_of(results: Sequence[Result], *, warm_up_s: float, confidence: float) -> Cost:
+    """The cost of replications of one scenario; calls made before ``warm_up_s`` are not counted."""
+    scenario = results[0].scenario
+    model = scenario.provider_model()
+    plan = model.prices.plans[scenario.queue.plan]
+    window_s = results[0].horizon_s - warm_up_s
+    price = plan.requests
+    counts = [billed_requests(result, price, scenario.message_size_bytes, warm_up_s) for result in results]
+    monthly = [count / window_s * _MONTH_S for count in counts]
+    requests_usd = [price.usd(count) if price else 0.0 for count in monthly]
+    capacity_usd, compute_usd = capacity_usd_of(scenario), compute_usd_of(scenario)
+    totals = [usd + capacity_usd + compute_usd for usd in requests_usd]
+    completed = [np.count_nonzero(result.messages["completed_s"] >= warm_up_s) for result in results]
+    per_message = [
+        usd / (count / window_s * _MONTH_S) if count else math.nan
+        for usd, count in zip(totals, completed, strict=True)
+    ]
+    return Cost(
+        requests_per_month=across_replications(monthly, confidence=confidence),
+        requests_usd=across_replications(requests_usd, unit="USD", confidence=confidence),
+        capacity_usd=capacity_usd,
+        compute_usd=compute_usd,
+        month_usd=across_replications(totals, unit="USD", confidence=confidence),
+        million_messages_usd=across_replications(
+            [1e6 * usd for usd in per_message],
+            unit="USD",
+            confidence=confidence,
+            reason="no message was completed",
+        ),
+        assumptions=assumptions_of(scenario, results),
+    )
+
+
+def billed_requests(
+    result: Result, price: RequestPrice | None, message_bytes: int, warm_up_s: float
+) -> float:
+    """How many requests the calls that ended from ``warm_up_s`` on are billed as.
+
+    A call that carries payload (a send, a receive) counts once for each started chunk of it; another call
+    counts once. Where messages are billed, each message in a call counts so. A receive that finds nothing
+    counts once, if the provider bills it.
+    """
+    if price is None:
+        return 0.0
+    calls = result.calls[result.calls["end_s"] >= warm_up_s]
+    count = calls["count"].astype(np.float64)
+    empty = calls["outcome"] == CALL_EMPTY
+    payload = (calls["op"] == OP_SEND) | (calls["op"] == OP_RECEIVE)
+    if price.billed == "call":
+        chunks = np.maximum(np.ceil(count * message_bytes / price.chunk_bytes), 1.0)
+        billed = np.where(payload, chunks, 1.0)
+    else:
+        chunks_each = max(math.ceil(message_bytes / price.chunk_bytes), 1)
+        billed = np.where(payload, count * chunks_each, count)
+    billed[empty] = 1.0 if price.empty_receives else 0.0
+    return float(billed.sum())
+
+
+def capacity_usd_of(scenario: Scenario) -> float:
+    """A month of the provider's own capacity: a namespace or messaging units; 0 without such a price."""
+    hours = scenario.provider_model().prices.plans[scenario.queue.plan].hours
+    if hours is None:
+        return 0.0
+    units = (getattr(scenario.queue, "messaging_units", None) or 1) if hours.per == "messaging_unit" else 1
+    return hours.usd * units * HOURS_PER_MONTH
+
+
+def instance_usd_per_hour(scenario: Scenario) -> float:
+    """The price of one consumer instance: the scenario's own, or the one that the price list assumes."""
+    own = scenario.consumers.instance_price_usd_per_hour
+    return scenario.provider_model().prices.instance.usd_per_hour if own is None else own
+
+
+def compute_usd_of(scenario: Scenario) -> float:
+    """A month of all consumer instances."""
+    return instance_usd_per_hour(scenario) * scenario.consumers.instances * HOURS_PER_MONTH
+
+
+def least_month_usd(scenario: Scenario) -> float:
+    """No run of this scenario costs less a month, provided that all its messages are completed.
+
+    Every batch is full, no receive finds nothing, and nothing is renewed or delivered twice without need. A
+    closed loop, whose rate is an outcome, is taken at 0 messages a second.
+    """
+    setup = setup_of(scenario)
+    price = scenario.provider_model().prices.plans[scenario.queue.plan].requests
+    requests_usd = 0.0
+    if price is not None and setup.rate_per_s is not None:
+        per_message = least_requests_per_message(setup, price)
+        requests_usd = price.usd(per_message * setup.rate_per_s * _MONTH_S)
+    return requests_usd + capacity_usd_of(scenario) + compute_usd_of(scenario)
+
+
+def least_requests_per_message(setup: Setup, price: RequestPrice) -> float:
+    """The least number of billed requests per message: sent if there are producers, received, settled."""
+    work, sends = setup.work, 1 if setup.senders else 0
+    chunks_each = max(math.ceil(setup.message_bytes / price.chunk_bytes), 1)
+    settles = work.settles / setup.behaviour.settle_batch
+    if price.billed == "message":
+        return chunks_each * (work.deliveries + sends) + work.settles
+    per_call = (
+        max(math.ceil(count * setup.message_bytes / price.chunk_bytes), 1) / count
+        for count in range(1, setup.most_per_receive + 1)
+    )
+    return work.deliveries * min(per_call) + settles + sends * chunks_each
+
+
+def assumptions_of(scenario: Scenario, results: Sequence[Result]) -> tuple[str, ...]:
+    """What the figures rest on, a sentence each."""
+    prices: Prices = scenario.provider_model().prices
+    plan = prices.plans[scenario.queue.plan]
+    found = [f"a month of {HOURS_PER_MONTH:g} hours at the load of the run"]
+    priced = [line for line in (plan.requests, plan.hours) if line is not None]
+    found += [f"prices of {line.as_of.isoformat()}: {line.source}" for line in priced]
+    if plan.requests is not None and not any((result.calls["op"] == OP_SEND).any() for result in results):
+        found.append("sends are not in the bill: the scenario has no producers")
+    if plan.requests is not None and plan.requests.free_per_month:
+        free = plan.requests.free_per_month
+        found.append(f"the first {free:,} requests of a month are free, and all of them go to this queue")
+    if scenario.consumers.instance_price_usd_per_hour is None:
+        note = "assumed" if prices.instance.assumption else f"of {prices.instance.as_of.isoformat()}"
+        hour = f"{prices.instance.usd_per_hour:g} USD an hour"
+        found.append(f"an instance at {hour} ({note}): {prices.instance.source}")
+    return tuple(found)

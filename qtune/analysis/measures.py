@@ -1,0 +1,200 @@
+"""What is counted in one run beside the latency: rates, shares and times, each a plain number with a name
+and a unit.
+
+Everything is counted from the end of the warm-up to the horizon. A percentile of the completed messages can
+look well while most work is thrown away, so these numbers always stand beside the percentiles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtune.analysis.intervals import Floats
+from qtune.analysis.quantiles import order_statistic
+from qtune.analysis.setup import Setup
+from qtune.result import (
+    CALL_EMPTY,
+    CALL_OPS,
+    DELIVERY_COMPLETED,
+    DELIVERY_DROPPED,
+    DELIVERY_FAILED,
+    DELIVERY_LATE,
+    DELIVERY_OPEN,
+    DELIVERY_RELEASED,
+    MESSAGE_DEAD_LETTERED,
+    MESSAGE_EXPIRED,
+    MESSAGE_REJECTED,
+    OP_RECEIVE,
+    OP_SEND,
+    Result,
+    Table,
+)
+
+UNITS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "arrivals_per_s": "1/s",
+        "goodput_per_s": "1/s",
+        "throughput_per_s": "1/s",
+        "utilization": "1",
+        "amplification": "1",
+        "duplicates": "1",
+        "lost_locks": "1",
+        "handler_calls": "1",
+        "wasted_handler_calls": "1",
+        "dead_letters": "1",
+        "expired": "1",
+        "rejected": "1",
+        "error_rate": "1",
+        "client_core_utilization": "1",
+        "backlog_mean": "1",
+        "backlog_most": "1",
+        "empty_receives_per_s": "1/s",
+        "batch_efficiency": "1",
+        "calls_per_message": "1",
+        **{f"{op}_s_p{percent}": "s" for op in CALL_OPS for percent in (50, 95)},
+    }
+)
+
+REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "utilization": "the start or the end of handlers was not seen",
+        "amplification": "no message was delivered",
+        "duplicates": "no message was delivered",
+        "error_rate": "no message fell due",
+        "client_core_utilization": "the client's processor time was not seen",
+        "backlog_mean": "the state was not sampled after the warm-up",
+        "backlog_most": "the state was not sampled after the warm-up",
+        "batch_efficiency": "no receive call brought a message",
+        "calls_per_message": "no message was completed",
+        **{f"{op}_s_p{percent}": f"not so many {op} calls ended" for op in CALL_OPS for percent in (50, 95)},
+    }
+)
+
+
+def measures_of(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float]:
+    """All numbers of one run by name, in the order of ``UNITS``; NaN for what the run does not show."""
+    window_s = result.horizon_s - warm_up_s
+    found = {
+        **_of_messages(result, warm_up_s, window_s),
+        **_of_deliveries(result, setup, warm_up_s, window_s),
+        **_of_states(result, setup, warm_up_s, window_s),
+        **_of_calls(result, setup, warm_up_s, window_s),
+    }
+    return {name: found[name] for name in UNITS}
+
+
+def _count(mask: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(mask))
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def _of_messages(result: Result, warm_up_s: float, window_s: float) -> dict[str, float]:
+    messages = result.messages
+    completed = _count(messages["completed_s"] >= warm_up_s)
+    state, left = messages["state"], messages["left_s"] >= warm_up_s
+    counted = messages["due_s"] >= warm_up_s
+    due = _count(counted)
+    lost = {
+        name: state == code
+        for name, code in (
+            ("dead_letters", MESSAGE_DEAD_LETTERED),
+            ("expired", MESSAGE_EXPIRED),
+            ("rejected", MESSAGE_REJECTED),
+        )
+    }
+    failed = lost["dead_letters"] | lost["expired"] | lost["rejected"]
+    return {
+        "arrivals_per_s": due / window_s,
+        "goodput_per_s": completed / window_s,
+        **{name: float(_count(mask & left)) for name, mask in lost.items()},
+        "error_rate": _share(_count(failed & counted), due),
+    }
+
+
+def _of_deliveries(result: Result, setup: Setup, warm_up_s: float, window_s: float) -> dict[str, float]:
+    messages, deliveries = result.messages, result.deliveries
+    outcome, finished_s = deliveries["outcome"], deliveries["finished_s"]
+    started_s = deliveries["started_s"]
+    ended = finished_s >= warm_up_s
+    counted = (messages["due_s"] >= warm_up_s) & (messages["deliveries"] > 0)
+    delivered = _count(counted)
+    right = (outcome == DELIVERY_COMPLETED) | (outcome == DELIVERY_LATE)
+    runs = np.bincount(deliveries["message"][right], minlength=messages.size)
+    busy_s = np.fmin(finished_s, result.horizon_s) - np.fmax(started_s, warm_up_s)
+    busy_s = np.where(np.isnan(started_s), 0.0, np.maximum(busy_s, 0.0))
+    seen = not deliveries.size or bool((~np.isnan(started_s)).any())
+    return {
+        "throughput_per_s": _count(ended) / window_s,
+        "utilization": float(busy_s.sum()) / (setup.workers * window_s) if seen else math.nan,
+        "amplification": _share(float(messages["deliveries"][counted].sum()), delivered),
+        "duplicates": _share(_count(runs[counted] > 1), delivered),
+        "lost_locks": float(_count(lost_locks(deliveries, setup.abandons, warm_up_s))),
+        "handler_calls": float(_count(started_s >= warm_up_s)),
+        "wasted_handler_calls": float(_count(ended & (outcome == DELIVERY_LATE))),
+    }
+
+
+def lost_locks(deliveries: Table, abandons: bool, from_s: float) -> NDArray[np.bool_]:
+    """Which deliveries lost their lock at ``from_s`` or later, though the client still meant to settle them.
+
+    A lock that a failed handler leaves to run out (``abandons`` False) is not lost but given up.
+    """
+    outcome = deliveries["outcome"]
+    ran_out = (deliveries["lock_end_s"] >= from_s) & np.isnan(deliveries["settled_s"])
+    meant = (outcome == DELIVERY_LATE) | (outcome == DELIVERY_DROPPED) | (outcome == DELIVERY_OPEN)
+    if abandons:
+        meant |= outcome == DELIVERY_FAILED
+    lost: NDArray[np.bool_] = ran_out & meant & (outcome != DELIVERY_RELEASED)
+    return lost
+
+
+def _of_states(result: Result, setup: Setup, warm_up_s: float, window_s: float) -> dict[str, float]:
+    states = result.states[int(np.searchsorted(result.states["time_s"], warm_up_s)) :]
+    if not states.size:
+        names = ("client_core_utilization", "backlog_mean", "backlog_most")
+        return dict.fromkeys(names, math.nan)
+    span_s = float(states["time_s"][-1] - states["time_s"][0])
+    core_s = float(states["core_busy_s"][-1] - states["core_busy_s"][0])
+    return {
+        "client_core_utilization": _share(core_s, setup.cores * span_s),
+        "backlog_mean": float(states["backlog"].mean()),
+        "backlog_most": float(states["backlog"].max()),
+    }
+
+
+def _of_calls(result: Result, setup: Setup, warm_up_s: float, window_s: float) -> dict[str, float]:
+    calls = result.calls
+    ended = calls["end_s"] >= warm_up_s
+    counted = calls[ended | np.isnan(calls["end_s"])]
+    op, open_now = counted["op"], np.isnan(counted["end_s"])
+    duration_s = counted["end_s"] - counted["start_s"]
+    duration_s[open_now] = math.inf
+    receives = (op == OP_RECEIVE) & ~open_now
+    empty = receives & (counted["outcome"] == CALL_EMPTY)
+    brought = counted["count"][receives & ~empty]
+    completed = _count(result.messages["completed_s"] >= warm_up_s)
+    found = {
+        "empty_receives_per_s": _count(empty) / window_s,
+        "batch_efficiency": _share(float(brought.sum()), brought.size * setup.behaviour.batch),
+        "calls_per_message": _share(_count((op != OP_SEND) & ~open_now), completed),
+    }
+    for code, name in enumerate(CALL_OPS):
+        of_op = duration_s[op == code]
+        for percent in (50, 95):
+            found[f"{name}_s_p{percent}"] = _call_quantile_s(of_op, percent / 100.0)
+    return found
+
+
+def _call_quantile_s(duration_s: Floats, p: float) -> float:
+    """A quantile of call times, of which those still open are infinitely long; NaN if it is among them."""
+    value_s = order_statistic(duration_s, p) if duration_s.size else math.inf
+    return value_s if math.isfinite(value_s) else math.nan

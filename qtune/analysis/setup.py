@@ -1,0 +1,169 @@
+"""What formulas read of a scenario: its settings in the one vocabulary, with the totals of the fleet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qtune.distributions import Distribution
+from qtune.providers.base import CallModel, DeliverySemantics, ReceiveBehaviour
+from qtune.scenario import Scenario
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What one message costs on average until it leaves, when no lock is lost.
+
+    A handler attempt fails with chance f, each on its own; a delivery has up to A attempts, a message up to D
+    deliveries. The means below are those of the truncated geometric distributions that follow.
+
+    deliveries: how often it is handed out. settles: how many of them end with a call to the broker.
+    handler_s: worker time in handlers and in the waits between their attempts.
+    """
+
+    deliveries: float
+    settles: float
+    handler_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setup:
+    """A scenario's settings, resolved, with the totals of the fleet.
+
+    arrivals: their kind. rate_per_s: planned arrivals per second; None for a closed loop.
+    arrival_scv: squared coefficient of variation of the gaps; of bursts and of steps in the rate, what
+    counts over
+        many gaps instead (see :func:`arrival_scv_of`).
+    senders: of all producers together; 0 when the broker has each message at its due instant.
+    """
+
+    arrivals: str
+    rate_per_s: float | None
+    arrival_scv: float
+    horizon_s: float
+    service: Distribution
+    work: Work
+    semantics: DeliverySemantics
+    behaviour: ReceiveBehaviour
+    calls: CallModel
+    instances: int
+    workers_each: int
+    senders: int
+    message_bytes: int
+    abandons: bool
+    disturbed: bool
+
+    @property
+    def workers(self) -> int:
+        """Workers of the whole fleet."""
+        return self.instances * self.workers_each
+
+    @property
+    def receivers(self) -> int:
+        """Receivers of the whole fleet."""
+        return self.instances * self.behaviour.receivers
+
+    @property
+    def cores(self) -> int:
+        """Client cores of the whole fleet."""
+        return self.instances * self.behaviour.cores
+
+    @property
+    def offered_load(self) -> float | None:
+        """Worker time that falls due per second, in erlangs, by the plan; None for a closed loop."""
+        return None if self.rate_per_s is None else self.rate_per_s * self.work.handler_s
+
+    @property
+    def most_per_receive(self) -> int:
+        """The most messages that one receive call can bring."""
+        behaviour = self.behaviour
+        if behaviour.discipline == "poll":
+            return min(behaviour.batch, behaviour.in_hand_limit)
+        return max(behaviour.batch, behaviour.in_hand_limit, 1)
+
+
+def setup_of(scenario: Scenario) -> Setup:
+    """The settings of a scenario, resolved."""
+    schedule = scenario.schedule()
+    producers = scenario.producers
+    service = scenario.service_distribution()
+    return Setup(
+        arrivals=scenario.arrivals.kind,
+        rate_per_s=schedule.mean_rate_per_s,
+        arrival_scv=arrival_scv_of(scenario),
+        horizon_s=scenario.horizon_s,
+        service=service,
+        work=work_of(scenario, service.mean),
+        semantics=scenario.semantics(),
+        behaviour=scenario.behaviour(),
+        calls=scenario.call_model(),
+        instances=scenario.consumers.instances,
+        workers_each=scenario.consumers.workers,
+        senders=producers.instances * producers.senders if producers else 0,
+        message_bytes=scenario.message_size_bytes,
+        abandons=scenario.failures.on_failure == "abandon",
+        disturbed=bool(scenario.faults),
+    )
+
+
+def arrival_scv_of(scenario: Scenario) -> float:
+    """How irregular arrivals are, for formulas that take one number for it.
+
+    Of a renewal process the squared coefficient of variation of its gaps. Of bursts (MMPP-2) the limit of
+    variance over mean of the counts, which is 1 + 2 p q (r1 - r2)^2 / (m (a + b)) with rates r1, r2, shares
+    p, q, mean rate m and phase-ending rates a, b (Heffes and Lucantoni 1986). A trace is taken by its own
+    gaps, a closed loop as Poisson.
+    """
+    schedule = scenario.schedule()
+    if schedule.modulation is not None:
+        on_per_s, off_per_s, on_mean_s, off_mean_s = schedule.modulation
+        on_share = on_mean_s / (on_mean_s + off_mean_s)
+        mean_per_s = off_per_s + on_share * (on_per_s - off_per_s)
+        ends_per_s = 1.0 / on_mean_s + 1.0 / off_mean_s
+        spread = on_share * (1.0 - on_share) * (on_per_s - off_per_s) ** 2
+        return 1.0 + 2.0 * spread / (mean_per_s * ends_per_s)
+    if schedule.gap is not None:
+        return schedule.gap.scv
+    if schedule.due_s is not None and schedule.due_s.size > 2 and schedule.due_s[-1] > schedule.due_s[0]:
+        gaps_s = np.diff(schedule.due_s)
+        return float(gaps_s.var() / gaps_s.mean() ** 2)
+    return 1.0
+
+
+def work_of(scenario: Scenario, service_mean_s: float) -> Work:
+    """What one message of a scenario costs on average; poison without a bound on deliveries counts as one.
+
+    A poison message that is never dead-lettered would cost without end; counting one delivery keeps every
+    bound that is built on this on the safe side.
+    """
+    failures = scenario.failures
+    waits_s = failures.retry.waits_s() if failures.retry else ()
+    most = scenario.semantics().max_deliveries
+    normal = _work(failures.rate, failures.attempts, waits_s, most, service_mean_s)
+    poison = _work(1.0, failures.attempts, waits_s, most or 1, service_mean_s)
+    share = failures.poison
+    settles = normal.settles, poison.settles
+    if failures.on_failure == "lock_expiry":
+        last = 1.0 - failures.rate ** (failures.attempts * most) if most else 1.0
+        settles = last, 0.0
+    return Work(
+        deliveries=(1.0 - share) * normal.deliveries + share * poison.deliveries,
+        settles=(1.0 - share) * settles[0] + share * settles[1],
+        handler_s=(1.0 - share) * normal.handler_s + share * poison.handler_s,
+    )
+
+
+def _work(
+    failure: float, attempts: int, waits_s: tuple[float, ...], most: int, service_mean_s: float
+) -> Work:
+    """Of messages whose every attempt fails with the same chance; ``most`` 0: no bound on deliveries."""
+    lost = failure**attempts
+    if failure < 1.0:
+        deliveries = (1.0 - lost**most if most else 1.0) / (1.0 - lost)
+        attempts_mean = (1.0 - lost) / (1.0 - failure)
+    else:
+        deliveries, attempts_mean = float(most or 1), float(attempts)
+    waiting_s = sum(failure ** (k + 1) * wait_s for k, wait_s in enumerate(waits_s))
+    handler_s = deliveries * (attempts_mean * service_mean_s + waiting_s)
+    return Work(deliveries=deliveries, settles=deliveries, handler_s=handler_s)
