@@ -59,8 +59,11 @@ class Empirical(Distribution):
     def __post_init__(self) -> None:
         samples = _checked_samples(self.samples)
         mean = math.fsum(samples) / len(samples)
-        variance = math.fsum((x - mean) * (x - mean) for x in samples) / len(samples)
-        complete(self, samples=samples, mean=mean, scv=variance / (mean * mean) if mean > 0 else 0.0)
+        scv = 0.0
+        if mean > 0.0:  # by ratios to the mean, as the squares of very small samples underflow
+            ratios = (x / mean - 1.0 for x in samples)
+            scv = math.fsum(ratio * ratio for ratio in ratios) / len(samples)
+        complete(self, samples=samples, mean=mean, scv=scv)
 
     def __repr__(self) -> str:
         return f"Empirical({len(self.samples):,} samples from {self.samples[0]!r} to {self.samples[-1]!r})"

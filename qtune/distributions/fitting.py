@@ -108,10 +108,15 @@ def _cv_for(family: type[Shaped], mean: float, p95: float) -> float:
 def _check_ratio(family: str, p95: float, mean: float, low: float, high: float) -> None:
     if low <= p95 / mean <= high:
         return
-    tail = "a constant is less variable still" if p95 / mean < low else _further_than(family, p95 / mean)
+    if p95 < mean:
+        advice = "below the mean it would take rare, huge values: give the cv, or use the measured samples"
+    elif p95 / mean < low:
+        advice = "a constant is less variable still"
+    else:
+        advice = _further_than(family, p95 / mean)
     message = (
         f"is {p95 / mean:.4g} times the mean of {mean!r}, and the p95 of this family is "
-        f"{low:.4g} to {high:.4g} times its mean; {tail}"
+        f"{low:.4g} to {high:.4g} times its mean; {advice}"
     )
     raise _error(f"{family}.p95", repr(p95), message)
 

@@ -27,7 +27,7 @@ CELLS_LOG2 = 5
 CELLS = 1 << CELLS_LOG2
 
 _M64 = (1 << 64) - 1
-_STEEP = 2.718281828459045
+_STEEP = 8.0
 _SHARES = (1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6, 1 / 7)  # the integrals of f**0 .. f**6 over a cell
 
 
@@ -102,9 +102,9 @@ def smooth_table(lower: Callable[[Array], Array], upper: Callable[[Array], Array
 
     lower(v) is the quantile of v and upper(v) that of 1 - v, for arrays of v in (0, 1/2]; two functions,
     because 1 - v has forgotten most digits of a small v. Each cell is the cubic through four Chebyshev
-    points, except where the quantile grows e-fold within one cell: there a cubic could dip below zero, and
-    the cell is the chord. Of the families in this package only gamma with a cv above 5 has such cells, far
-    below 1e-6 of its mean.
+    points, except where the quantile grows eightfold within one cell: a cubic could dip below zero there, and
+    the cell is the chord. Of the families in this package only gamma with a cv above 4 has such cells, all
+    below 1e-30 of its mean.
     """
     far = math.sqrt(2.0 + math.sqrt(2.0)) / 4.0  # cos(pi/8) / 2
     near = math.sqrt(2.0 - math.sqrt(2.0)) / 4.0  # cos(3 pi/8) / 2
