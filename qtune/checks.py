@@ -1,29 +1,32 @@
-"""The rules between the sections of a scenario, and how all of them are asked even when some fields are invalid.
+"""The rules between the sections of a scenario, and how all of them are asked even when some fields are
+invalid.
 
-A rule reads a scenario and yields complaints. When fields are invalid, the rules read a partial scenario instead, whose
-valid fields answer as usual; a rule that asks for an invalid one is given up, as that field has its own error. So one
-reading of a file reports everything that is wrong with it.
+A rule reads a scenario and yields complaints. When fields are invalid, the rules read a partial scenario
+instead, whose valid fields answer as usual; a rule that asks for an invalid one is given up, as that field
+has its own error. So one reading of a file reports everything that is wrong with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
+from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import PydanticUndefined
 
 from qtune.errors import InputError, did_you_mean
+from qtune.providers.files import load_model
 from qtune.providers.queue import Check, Provider
 from qtune.providers.registry import get_provider
 from qtune.providers.rules import offered
-from qtune.providers.files import load_model
 from qtune.records import Complaint, Location, Record, is_strict, yaml_name
 from qtune.units import format_duration
 
 
-class InvalidField(Exception):
+class InvalidFieldError(Exception):
     """A rule has asked for a field that has an error of its own."""
 
 
@@ -39,13 +42,13 @@ class Partial:
         try:
             return self._values[name]
         except KeyError:
-            raise InvalidField(name) from None
+            raise InvalidFieldError(name) from None
 
 
 def partial(
     record: type[Record], data: Mapping[str, Any], info: ValidationInfo, sections: Mapping[str, type[Record]]
 ) -> Partial:
-    """What is valid in ``data`` as a ``record``; an invalid section named in ``sections`` is partial in turn."""
+    """What is valid in ``data`` as a ``record``; an invalid one of the ``sections`` is partial in turn."""
     values: dict[str, Any] = {}
     for name, field in record.model_fields.items():
         keys = (yaml_name(name),) if is_strict(info) else (name, yaml_name(name))
@@ -67,21 +70,20 @@ def partial(
 @lru_cache(maxsize=256)
 def _adapter(record: type[Record], name: str) -> TypeAdapter[Any]:
     field = record.model_fields[name]
-    return TypeAdapter(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
+    annotated: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return TypeAdapter(annotated)
 
 
 def run_checks(scenario: Any) -> list[Complaint]:
     """What all rules, the general ones and the provider's, have to say about a scenario or a partial one."""
     checks: list[Check] = list(CHECKS)
-    try:
+    with suppress(InvalidFieldError, InputError):  # a queue without a provider has an error of its own
         checks += _provider(scenario).checks
-    except (InvalidField, InputError):
-        pass  # the queue names no provider, which is an error of its own
     complaints: list[Complaint] = []
     for check in checks:
         try:
             complaints += check(scenario)
-        except InvalidField:
+        except InvalidFieldError:
             continue
     return complaints
 
@@ -92,7 +94,7 @@ def value_at(scenario: Any, location: Location) -> Any:
     for step in location:
         try:
             value = value[step] if isinstance(step, int) else getattr(value, step)
-        except (InvalidField, AttributeError, LookupError):
+        except (InvalidFieldError, AttributeError, LookupError):
             return None
     return value
 
@@ -107,7 +109,7 @@ def _client_is_known(scenario: Any) -> Iterator[Complaint]:
         known = ", ".join(provider.clients)
         yield Complaint(
             path="consumers.client",
-            message=f"{provider.name} is used through one of: {known}.{did_you_mean(client, provider.clients)}",
+            message=f"this must be one of {known}.{did_you_mean(client, provider.clients)}",
         )
 
 
@@ -116,7 +118,7 @@ def _traits(scenario: Any) -> Any:
     provider = _provider(scenario)
     client = scenario.consumers.client or provider.default_client
     if client not in provider.clients:
-        raise InvalidField("client")
+        raise InvalidFieldError("client")
     return provider.clients[client]
 
 
@@ -130,7 +132,9 @@ def _setting_is_offered(name: str) -> Check:
 def _polling_is_offered(scenario: Any) -> Iterator[Complaint]:
     traits, polling = _traits(scenario), scenario.consumers.polling
     if polling is not None and "polling" not in traits.instead and polling not in traits.polling:
-        yield Complaint(path="consumers.polling", message=f"{traits.name} polls by {' or '.join(traits.polling)}")
+        yield Complaint(
+            path="consumers.polling", message=f"{traits.name} polls by {' or '.join(traits.polling)}"
+        )
 
 
 def _settle_is_offered(scenario: Any) -> Iterator[Complaint]:
@@ -142,8 +146,12 @@ def _settle_is_offered(scenario: Any) -> Iterator[Complaint]:
 
 def _settle_batch_has_a_use(scenario: Any) -> Iterator[Complaint]:
     consumers = scenario.consumers
-    if consumers.settle_batch is not None and consumers.settle != "batch" and "batch" in _traits(scenario).settle:
-        message = f"settle is {consumers.settle}, so nothing is batched: use settle: batch, or leave settle_batch out"
+    if (
+        consumers.settle_batch is not None
+        and consumers.settle != "batch"
+        and "batch" in _traits(scenario).settle
+    ):
+        message = f"settle is {consumers.settle}: use settle: batch, or leave settle_batch out"
         yield Complaint(path="consumers.settle_batch", message=message)
 
 
@@ -157,7 +165,9 @@ def _buffer_goes_with_polling(scenario: Any) -> Iterator[Complaint]:
             message = f"polling is {polling}, which has no buffer: use polling: buffer, or leave {name} out"
             yield Complaint(path=f"consumers.{name}", message=message)
     if polling == "buffer" and consumers.buffer is None:
-        yield Complaint(path="consumers.polling", message="polling: buffer needs its size, such as buffer: 100")
+        yield Complaint(
+            path="consumers.polling", message="polling: buffer needs its size, such as buffer: 100"
+        )
 
 
 def _refill_fits_buffer(scenario: Any) -> Iterator[Complaint]:
@@ -176,14 +186,18 @@ def _receivers_fit_workers(scenario: Any) -> Iterator[Complaint]:
         return
     source = traits.sources.get("receivers")
     if traits.receivers == "one" and receivers != 1:
-        message = f"{traits.name} has one receiver in an instance, which feeds all workers: leave receivers out"
+        message = (
+            f"{traits.name} has one receiver in an instance, which feeds all workers: leave receivers out"
+        )
         yield Complaint(path="consumers.receivers", message=message, source=source)
     elif traits.receivers == "worker" and receivers != workers:
         message = f"{traits.name} has one receiver for each worker, here {workers}: leave receivers out"
         yield Complaint(path="consumers.receivers", message=message, source=source)
     elif workers % receivers:
         divisors = ", ".join(str(n) for n in range(1, workers + 1) if workers % n == 0)
-        message = f"each receiver serves the same number of workers, so it divides workers ({workers}): {divisors}"
+        message = (
+            f"each receiver serves the same number of workers, so it divides workers ({workers}): {divisors}"
+        )
         yield Complaint(path="consumers.receivers", message=message)
 
 
@@ -203,7 +217,9 @@ def _renewal_outlasts_lock(scenario: Any) -> Iterator[Complaint]:
 def _credit_needs_prefetch_bound(scenario: Any) -> Iterator[Complaint]:
     traits, prefetch = _traits(scenario), scenario.consumers.prefetch
     if prefetch is not None and traits.most_prefetch is not None and prefetch > traits.most_prefetch:
-        yield Complaint(path="consumers.prefetch", message=f"{traits.name} takes at most {traits.most_prefetch}")
+        yield Complaint(
+            path="consumers.prefetch", message=f"{traits.name} takes at most {traits.most_prefetch}"
+        )
 
 
 def _warm_up_ends(scenario: Any) -> Iterator[Complaint]:
@@ -211,14 +227,18 @@ def _warm_up_ends(scenario: Any) -> Iterator[Complaint]:
     if horizon_s is None:
         horizon_s = scenario.arrivals.length_s
     if warm_up_s != "auto" and horizon_s is not None and warm_up_s >= horizon_s:
-        message = f"the warm-up must end before the horizon ({format_duration(horizon_s)}), or nothing is counted"
+        message = (
+            f"the warm-up must end before the horizon ({format_duration(horizon_s)}), or nothing is counted"
+        )
         yield Complaint(path="warm_up_s", message=message)
 
 
 def _horizon_is_known(scenario: Any) -> Iterator[Complaint]:
     arrivals = scenario.arrivals
     if scenario.horizon_s is None and arrivals.length_s is None:
-        message = f"arrivals of the kind {arrivals.kind} do not end by themselves: say how long to look, horizon: 1h"
+        message = (
+            f"{arrivals.kind} arrivals do not end by themselves: say how long to look, such as horizon: 1h"
+        )
         yield Complaint(path="horizon_s", message=message)
 
 
@@ -228,13 +248,15 @@ def _faults_happen(scenario: Any) -> Iterator[Complaint]:
         return
     for index, fault in enumerate(scenario.faults):
         if fault.at_s >= horizon_s:
-            message = f"this is not before the horizon ({format_duration(horizon_s)}), so it would never happen"
+            message = (
+                f"this is not before the horizon ({format_duration(horizon_s)}), so it would never happen"
+            )
             yield Complaint(path=f"faults.{index}.at_s", message=message)
 
 
 def _faults_do_not_overlap(scenario: Any) -> Iterator[Complaint]:
     in_time = sorted(enumerate(scenario.faults), key=lambda item: item[1].at_s)
-    for (_, before), (index, fault) in zip(in_time, in_time[1:], strict=False):
+    for (_, before), (index, fault) in pairwise(in_time):
         if fault.at_s < before.end_s:
             message = f"the pause before it lasts until {format_duration(before.end_s)}: join the two"
             yield Complaint(path=f"faults.{index}.at_s", message=message)
@@ -252,7 +274,9 @@ def _model_fits_provider(scenario: Any) -> Iterator[Complaint]:
         return
     loaded = load_model(model)
     if loaded.provider != provider.name:
-        yield Complaint(path="model", message=f"this is a model of {loaded.provider}, and the queue is {provider.name}")
+        yield Complaint(
+            path="model", message=f"this is a model of {loaded.provider}, and the queue is {provider.name}"
+        )
 
 
 def _model_knows_client(scenario: Any) -> Iterator[Complaint]:
@@ -273,7 +297,7 @@ def _polling_takes_time(scenario: Any) -> Iterator[Complaint]:
     wait_s = traits.receive_wait_s if wait_s is None else wait_s
     takes_no_time = model.latency.receive.time.distribution().quantile(1e-9) <= 0.0
     if takes_no_time and wait_s == 0.0 and not scenario.consumers.idle_pause_s:
-        message = "an empty receive would take no time at all and be repeated for ever: set receive_wait or idle_pause"
+        message = "an empty receive takes no time and is repeated for ever: set receive_wait or idle_pause"
         yield Complaint(path="consumers.receive_wait_s", message=message)
 
 

@@ -1,10 +1,21 @@
-"""How messages are consumed: workers, receiving, lock renewal, settling, and what happens when a handler fails."""
+"""How messages are consumed: workers, receiving, lock renewal, settling, failing and trying again."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from qtune.records import Count, CountOrZero, Fraction, PositiveSeconds, Record, Seconds, Text, YesOrNo, number, whole
+from qtune.records import (
+    Count,
+    CountOrZero,
+    Fraction,
+    PositiveSeconds,
+    Record,
+    Seconds,
+    Text,
+    YesOrNo,
+    number,
+    whole,
+)
 
 MOST_ATTEMPTS = 10_000
 
@@ -23,8 +34,9 @@ class Renewal(Record):
 class Consumers(Record):
     """The fleet of consumers: ``instances`` equal processes, each with ``workers`` concurrent handlers.
 
-    Settings that one provider or client does not have stay None there; giving one is an error that says what to use
-    instead. A None that applies takes the client's own default, which ``ReceiveBehaviour`` shows resolved.
+    Settings that one provider or client does not have stay None there; giving one is an error that says what
+    to use instead. A None that applies takes the client's own default, which ``ReceiveBehaviour`` shows
+    resolved.
     """
 
     instances: Count = 1
@@ -73,8 +85,9 @@ class Failures(Record):
 
     rate: chance that one attempt of a handler fails.
     poison: share of the messages of which every attempt fails.
-    on_failure: when the last attempt of a delivery has failed, the message is given back at once ("abandon"), or
-        nothing is called and it comes back when its lock runs out ("lock_expiry", what a bare boto3 loop does).
+    on_failure: when the last attempt of a delivery has failed, the message is given back at once ("abandon"),
+        or nothing is called and it comes back when its lock runs out ("lock_expiry", what a bare boto3 loop
+        does).
     """
 
     rate: Fraction = 0.0

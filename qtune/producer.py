@@ -8,8 +8,8 @@ from qtune.records import Count, Record
 class Producers(Record):
     """``instances`` processes with ``senders`` concurrent send calls each, one message per call.
 
-    A message that falls due while all senders are busy waits for one; latency is still counted from its due instant.
-    Without producers in a scenario the broker has each message at its due instant.
+    A message that falls due while all senders are busy waits for one; latency is still counted from its due
+    instant. Without producers in a scenario the broker has each message at its due instant.
     """
 
     instances: Count = 1

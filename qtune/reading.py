@@ -1,4 +1,4 @@
-"""From a YAML file to a record, with every error at its line: what the file's syntax, fields and rules have to say."""
+"""From a YAML file to a record, with every error of its syntax, its fields and its rules at its line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ R = TypeVar("R", bound=Record)
 
 
 def read_record(record: type[R], source: Path | str, *, name: str, base_folder: Path) -> R:
-    """The record in a file (a Path) or a text, called ``name`` in messages; raises its error with all problems.
+    """The record in a file (a Path) or a text, called ``name`` in messages; raises its error with all
+    problems.
 
     Files that the record names are looked for in ``base_folder`` first.
     """
@@ -33,22 +34,28 @@ def read_record(record: type[R], source: Path | str, *, name: str, base_folder: 
         )
     except ValidationError as error:
         details = error.errors(include_url=False)
-        problems += [_problem(document, detail) for detail in details if not _is_known(document, detail, details)]
+        problems += [
+            _problem(document, detail) for detail in details if not _is_known(document, detail, details)
+        ]
     if problems:
         raise record.error_type(sorted(problems, key=_line_of))
     return found
 
 
 def _is_known(document: Document, detail: Any, details: list[Any]) -> bool:
-    """True for a complaint that only repeats another one: about a value that could not be read, or about a missing
-    key that is there under a misspelt name."""
+    """True for a complaint that only repeats another one.
+
+    Such are those about a value that could not be read, and about a missing key that is there, misspelt.
+    """
     location: Location = detail["loc"]
     if document.holds_bad_value(location):
         return True
     if detail["type"] != MISSING:
         return False
     key = f'Did you mean "{yaml_name(str(location[-1]))}"?'
-    siblings = (other for other in details if other["type"] == UNKNOWN_KEY and other["loc"][:-1] == location[:-1])
+    siblings = (
+        other for other in details if other["type"] == UNKNOWN_KEY and other["loc"][:-1] == location[:-1]
+    )
     return any(other["ctx"]["message"].endswith(key) for other in siblings)
 
 
@@ -60,7 +67,7 @@ def _problem(document: Document, detail: Any) -> Problem:
     written = None if unknown else document.written(location)
     return Problem(
         where=document.where(location, of_key=unknown),
-        value=path if written is None else f"{path}: {written}",
+        value=": ".join(part for part in (path, written) if part) or "the whole file",
         message=message,
         source=source,
     )

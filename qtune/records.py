@@ -1,8 +1,9 @@
-"""The base of every record a user writes, and the kinds of values in it: seconds, rates, sizes, fractions, counts.
+"""The base of every record a user writes, and the kinds of values in it: seconds, rates, sizes, fractions,
+counts.
 
 A record is frozen, keyword-only and closed: an unknown key is an error. The name of a field ends in its unit
-(``lock_s``, ``rate_per_s``); its key in YAML is the name without the unit (``lock``, ``rate``), because there the
-value carries it ("30s", "800/s"). In Python a plain number in that unit is as good as the text.
+(``lock_s``, ``rate_per_s``); its key in YAML is the name without the unit (``lock``, ``rate``), because there
+the value carries it ("30s", "800/s"). In Python a plain number in that unit is as good as the text.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ Location = tuple[str | int, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Complaint:
-    """One contradiction between valid values: where (field names joined by dots), why, and who states the bound."""
+    """One contradiction between valid values.
+
+    path: where, as field names joined by dots. source: who states the bound.
+    """
 
     path: str
     message: str
@@ -56,7 +60,8 @@ def yaml_name(name: str) -> str:
 
 
 class Record(BaseModel):
-    """A frozen record of a scenario or a provider model; bad values raise one error that lists all of them."""
+    """A frozen record of a scenario or a provider model; bad values raise one error that lists all of
+    them."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -97,7 +102,7 @@ def is_strict(info: ValidationInfo) -> bool:
 
 
 def base_folder(info: ValidationInfo) -> Path:
-    """The folder that file names in the record are relative to: that of the file being read, else the current one."""
+    """The folder that file names are relative to: that of the file being read, else the current one."""
     folder = info.context.get("base_folder") if info.context else None
     return folder if isinstance(folder, Path) else Path()
 
@@ -123,21 +128,16 @@ def validate_nested(record: type[Record], value: object, info: ValidationInfo) -
 
 
 def validation_error(record: type[Record], details: Iterable[Mapping[str, Any]]) -> ValidationError:
-    """A ValidationError with these details, as ``ValidationError.errors`` gives them."""
+    """A ValidationError with these details, as ``detail_of`` makes them."""
     lines = []
     for detail in details:
-        kind: str | PydanticCustomError = detail["type"]
-        if kind in OWN:
-            kind = PydanticCustomError(kind, "{message}", detail["ctx"])  # type: ignore[arg-type]
-        line = InitErrorDetails(type=kind, loc=tuple(detail["loc"]), input=detail["input"])
-        if detail.get("ctx") and isinstance(kind, str):
-            line["ctx"] = detail["ctx"]
-        lines.append(line)
+        error = PydanticCustomError(detail["type"], "{message}", detail["ctx"])
+        lines.append(InitErrorDetails(type=error, loc=tuple(detail["loc"]), input=detail["input"]))
     return ValidationError.from_exception_data(record.__name__, lines)
 
 
 def _translate(detail: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
-    """One of pydantic's error details as one of qtune's; ``names`` are the keys of the record it occurred in."""
+    """One of pydantic's error details as one of qtune's; ``names`` are the keys of the record it is in."""
     kind, context, given = detail["type"], detail.get("ctx") or {}, detail["input"]
     if kind in OWN:
         return detail
@@ -146,7 +146,8 @@ def _translate(detail: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, 
         own, message = MISSING, "this key is required"
     elif kind == "extra_forbidden":
         key = str(detail["loc"][-1])
-        own, message = UNKNOWN_KEY, f"there is no such key; there are {', '.join(names)}.{did_you_mean(key, names)}"
+        own = UNKNOWN_KEY
+        message = f"there is no such key; there are {', '.join(names)}.{did_you_mean(key, names)}"
     elif kind == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         hint = did_you_mean(given, choices) if isinstance(given, str) else ""
@@ -159,11 +160,11 @@ def _translate(detail: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, 
         message = f"this list needs at least {context['min_length']} item"
     elif kind == "value_error":
         message = str(context["error"])
-    return {"type": own, "loc": detail["loc"], "input": given, "ctx": {"message": message, "source": None}}
+    return detail_of(detail["loc"], given, message, kind=own)
 
 
 def one_of(key: str, choices: Mapping[str, type[Record]]) -> BeforeValidator:
-    """Reads a mapping as the record that its ``key`` names; an unknown name is answered with the known ones."""
+    """Reads a mapping as the record that its ``key`` names."""
 
     def read(value: object, info: ValidationInfo) -> object:
         if isinstance(value, Record):
@@ -174,17 +175,31 @@ def one_of(key: str, choices: Mapping[str, type[Record]]) -> BeforeValidator:
 
 
 def choose(key: str, choices: Mapping[str, type[Record]], value: object) -> type[Record]:
-    """The record class that ``value[key]`` names; raises a validator's error that lists the known names."""
+    """The record class that ``value[key]`` names; raises a ValidationError that lists the known names."""
     known = ", ".join(choices)
     if not isinstance(value, Mapping):
-        raise refuse(f"this must be a mapping with the key {key}: one of {known}")
+        raise refuse(f"this must be a mapping with the key {key}, which is one of {known}")
     name = value.get(key)
     if name is None:
-        raise refuse(f"the key {key} is missing: one of {known}")
+        raise wrong_at((key,), value, f"this key is required; it is one of {known}", kind=MISSING)
     if not isinstance(name, str) or name not in choices:
         hint = did_you_mean(name, choices) if isinstance(name, str) else ""
-        raise refuse(f"unknown {key} {name!r}: it is one of {known}.{hint}")
+        raise wrong_at((key,), name, f"this must be one of {known}.{hint}")
     return choices[name]
+
+
+def wrong_at(
+    location: Location, value: object, message: str, source: str | None = None, *, kind: str = WRONG
+) -> ValidationError:
+    """The error that a validator raises about one place inside the value it validates."""
+    return validation_error(Record, [detail_of(location, value, message, source, kind=kind)])
+
+
+def detail_of(
+    location: Location, value: object, message: str, source: str | None = None, *, kind: str = WRONG
+) -> Mapping[str, Any]:
+    """One error detail, in the form of ``ValidationError.errors``."""
+    return {"type": kind, "loc": location, "input": value, "ctx": {"message": message, "source": source}}
 
 
 def _read_quantity(parse: Callable[[object], float], value: object, strict: bool) -> float:
@@ -247,7 +262,7 @@ def number(
 
 
 def whole(*, at_least: int, at_most: int | None = None) -> BeforeValidator:
-    """Reads a whole number; 8.0, "8" and true are errors, because each has meant something else to somebody."""
+    """Reads a whole number; 8.0, "8" and true are errors, as a file that says so may mean another thing."""
 
     def read(value: object) -> int:
         try:
@@ -317,8 +332,10 @@ def python_problems(error: ValidationError) -> list[Problem]:
     """The problems of a record made in Python; a place is written as an expression, consumers.workers."""
     problems = []
     for detail in error.errors(include_url=False):
+        context = detail["ctx"]
         value = "" if detail["type"] == MISSING else text_of(detail["input"])
         where = ".".join(map(str, detail["loc"]))
-        context = detail["ctx"] if detail["type"] in OWN else {"message": detail["msg"], "source": None}
-        problems.append(Problem(where=where, value=value, message=context["message"], source=context["source"]))
+        problems.append(
+            Problem(where=where, value=value, message=context["message"], source=context["source"])
+        )
     return problems

@@ -1,10 +1,11 @@
-"""A scenario: the workload, the queue, its consumers, what goes wrong and how long to look, as one frozen record."""
+"""A scenario: the workload, the queue, its consumers, what goes wrong and how long to look, as one frozen
+record."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from qtune import providers
 from qtune.arrivals import KINDS, AnyArrivals, Schedule, TraceFile
 from qtune.checks import Partial, partial, run_checks, value_at
-from qtune.consumer import Consumers, Failures
+from qtune.consumer import Consumers, Failures, Retry
 from qtune.distributions import Distribution, Empirical
 from qtune.errors import InputError, Problem, ScenarioError, text_of
 from qtune.faults import Fault
@@ -33,7 +34,6 @@ from qtune.providers.model import ProviderModel
 from qtune.providers.queue import Provider, QueueSettings
 from qtune.providers.registry import all_providers, get_provider
 from qtune.records import (
-    WRONG,
     Bytes,
     Complaint,
     CountOrZero,
@@ -42,14 +42,16 @@ from qtune.records import (
     Text,
     base_folder,
     choose,
+    detail_of,
     read_seconds,
     refuse,
     refuse_again,
     validate_nested,
     validation_error,
+    wrong_at,
     yaml_name,
 )
-from qtune.shapes import HintsTime, ServiceTime
+from qtune.shapes import HintsTime, ServiceTime, TimeShape
 from qtune.traces import read_trace
 
 
@@ -64,8 +66,27 @@ def _queue_type(value: object) -> type[Record]:
         try:
             return get_provider(name).queue_type
         except InputError as error:
-            raise refuse_again(error) from None
+            raise wrong_at(("provider",), name, error.problems[0].message) from None
     return choose("provider", {known: found.queue_type for known, found in all_providers().items()}, value)
+
+
+AnyQueue = Annotated[QueueSettings, BeforeValidator(_read_queue)]
+
+
+class QueueAndConsumers(Protocol):
+    """What ``Scenario.using`` takes over, such as a preset."""
+
+    @property
+    def queue(self) -> QueueSettings:
+        """The queue, in its provider's words."""
+
+    @property
+    def consumers(self) -> Consumers:
+        """The consumers; what their maker left open stays as it is in the scenario."""
+
+    @property
+    def retry(self) -> Retry | None:
+        """Attempts inside one delivery, or None to leave them as they are."""
 
 
 def _section_types(data: Mapping[str, Any]) -> dict[str, type[Record]]:
@@ -74,7 +95,7 @@ def _section_types(data: Mapping[str, Any]) -> dict[str, type[Record]]:
     for name, type_of in (("queue", _queue_type), ("arrivals", lambda value: choose("kind", KINDS, value))):
         try:
             found[name] = type_of(data.get(name))
-        except PydanticCustomError:
+        except (PydanticCustomError, ValidationError):
             continue  # the section does not say what it is, which is an error of its own
     return found
 
@@ -91,10 +112,12 @@ WarmUp = Annotated[float | Literal["auto"], BeforeValidator(_read_warm_up)]
 
 
 class Scenario(Record):
-    """Everything that a run depends on. Making one checks every rule and raises one ScenarioError with all problems.
+    """Everything that a run depends on. Making one checks every rule and raises one ScenarioError with all
+    problems.
 
     producers: None: the broker has each message at its due instant.
-    horizon_s: how long to look; left out, it is the length of the trace. Messages due at the horizon still count.
+    horizon_s: how long to look; left out, it is the length of the trace. Messages due at the horizon still
+        count.
     warm_up_s: "auto", or how much of the start a summary leaves out.
     model: name of a shipped provider model or path of one; None: the provider's own.
     """
@@ -105,7 +128,7 @@ class Scenario(Record):
     message_size_bytes: Bytes = 1024
     failures: Failures = Failures()
     producers: Producers | None = None
-    queue: Annotated[QueueSettings, BeforeValidator(_read_queue)]
+    queue: AnyQueue
     consumers: Consumers
     faults: tuple[Fault, ...] = ()
     horizon_s: PositiveSeconds = Field(default=None)  # type: ignore[assignment]  # _checked fills it in
@@ -170,9 +193,12 @@ class Scenario(Record):
         return get_provider(self.queue.provider)
 
     def service_distribution(self) -> Distribution:
-        """How long a handler works on one attempt, in seconds; for hints, the scaled hints of the whole trace."""
+        """How long one attempt of a handler takes, in seconds; hints are those of the whole trace, scaled."""
+        if isinstance(self.service_time, TimeShape):
+            return self.service_time.distribution()
         hints_s = self.service_by_message_s(whole_trace=True)
-        return self.service_time.distribution() if hints_s is None else Empirical(samples=tuple(hints_s.tolist()))
+        assert hints_s is not None  # a rule of every scenario
+        return Empirical(samples=tuple(hints_s.tolist()))
 
     def service_by_message_s(self, *, whole_trace: bool = False) -> NDArray[np.float64] | None:
         """The service time of each message in seconds if the trace decides it, else None.
@@ -194,8 +220,8 @@ class Scenario(Record):
     def with_(self, **changes: Any) -> Scenario:
         """This scenario with other values, checked anew.
 
-        A mapping changes a section: ``with_(consumers={"workers": 16})`` keeps its other keys, and None takes one
-        out. Anything else replaces the whole value. Names are those of Python or of YAML.
+        A mapping changes a section: ``with_(consumers={"workers": 16})`` keeps its other keys, and None takes
+        one out. Anything else replaces the whole value. Names are those of Python or of YAML.
         """
         return Scenario(**_merged(self, changes))
 
@@ -207,14 +233,35 @@ class Scenario(Record):
             changes = {section: changes}
         return self.with_(**changes)
 
+    def using(self, preset: QueueAndConsumers) -> Scenario:
+        """This workload with the queue and the consumers of a preset, checked anew.
+
+        What belongs to the deployment and is not in the preset stays: instances and instance_price. A named
+        provider model of another provider is dropped.
+        """
+        kept = {
+            name: getattr(self.consumers, name)
+            for name in ("instances", "instance_price_usd_per_hour")
+            if name in self.consumers.model_fields_set - preset.consumers.model_fields_set
+        }
+        given = {name: getattr(preset.consumers, name) for name in preset.consumers.model_fields_set}
+        changes: dict[str, Any] = {"queue": preset.queue, "consumers": Consumers(**given, **kept)}
+        if preset.retry is not None:
+            changes["failures"] = {"retry": preset.retry}
+        if preset.queue.provider != self.queue.provider:
+            changes["model"] = None
+        return self.with_(**changes)
+
     def scaled_load(self, factor: float) -> Scenario:
         """This workload, ``factor`` times as fast: every rate, or the number of messages or customers.
 
-        The clock of a trace is divided by the factor, and with it the horizon and the instants of faults, which
-        belong to that clock; how long a fault lasts, and the warm-up, do not change.
+        The clock of a trace is divided by the factor, and with it the horizon and the instants of faults,
+        which belong to that clock; how long a fault lasts, and the warm-up, do not change.
         """
         if not (math.isfinite(factor) and factor > 0.0):
-            problem = Problem(where="scaled_load", value=text_of(factor), message="a factor is a number above 0")
+            problem = Problem(
+                where="scaled_load", value=text_of(factor), message="a factor is a number above 0"
+            )
             raise ScenarioError(problem)
         changes: dict[str, Any] = {"arrivals": self.arrivals.scaled(factor)}
         if isinstance(self.arrivals, TraceFile):
@@ -227,8 +274,7 @@ class Scenario(Record):
 def _detail(complaint: Complaint, view: Scenario | Partial) -> Mapping[str, Any]:
     """A complaint as a validation error, with the value that stands at its place."""
     location = tuple(int(step) if step.isdigit() else step for step in complaint.path.split("."))
-    context = {"message": complaint.message, "source": complaint.source}
-    return {"type": WRONG, "loc": location, "input": value_at(view, location), "ctx": context}
+    return detail_of(location, value_at(view, location), complaint.message, complaint.source)
 
 
 def _merged(record: Record, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,7 +286,11 @@ def _merged(record: Record, changes: Mapping[str, Any]) -> dict[str, Any]:
         section = getattr(record, name, None)
         if change is None:
             values.pop(name, None)
-        elif isinstance(change, Mapping) and isinstance(section, Record) and not _is_other_kind(section, change):
+        elif (
+            isinstance(change, Mapping)
+            and isinstance(section, Record)
+            and not _is_other_kind(section, change)
+        ):
             values[name] = _merged(section, change)
         else:
             values[name] = change
@@ -250,5 +300,6 @@ def _merged(record: Record, changes: Mapping[str, Any]) -> dict[str, Any]:
 def _is_other_kind(section: Record, change: Mapping[str, Any]) -> bool:
     """True if a change makes another kind of record of the section, which then shares no keys with it."""
     return any(
-        key in change and change[key] != getattr(section, key, change[key]) for key in ("kind", "family", "provider")
+        key in change and change[key] != getattr(section, key, change[key])
+        for key in ("kind", "family", "provider")
     )

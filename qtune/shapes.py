@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import lru_cache
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from qtune.distributions import Constant, Distribution, Empirical, Exponential, Uniform, fitted
 from qtune.errors import InputError
 from qtune.records import (
-    WRONG,
     NumberOrZero,
     PositiveSeconds,
     Record,
@@ -20,7 +20,7 @@ from qtune.records import (
     one_of,
     refuse,
     refuse_again,
-    validation_error,
+    wrong_at,
 )
 from qtune.traces import find_trace, read_column
 
@@ -30,9 +30,9 @@ class TimeShape(Record):
 
     family: str
 
+    @abstractmethod
     def distribution(self) -> Distribution:
         """The distribution of this time, in seconds."""
-        raise NotImplementedError(f"{type(self).__name__} has no distribution of its own")
 
     def scaled(self, factor: float) -> TimeShape:
         """The same shape, each time ``factor`` times as long."""
@@ -101,11 +101,8 @@ class FittedTime(TimeShape):
         try:
             self.distribution()
         except InputError as error:
-            context = {"message": error.problems[0].message, "source": error.problems[0].source}
-            loc = ("cv",) if self.p95_s is None else ("p95_s",)
-            value = self.cv if self.p95_s is None else self.p95_s
-            detail = {"type": WRONG, "loc": loc, "input": value, "ctx": context}
-            raise validation_error(type(self), [detail]) from None
+            problem, name = error.problems[0], "cv" if self.p95_s is None else "p95_s"
+            raise wrong_at((name,), getattr(self, name), problem.message, problem.source) from None
         return self
 
     def distribution(self) -> Distribution:
@@ -114,7 +111,8 @@ class FittedTime(TimeShape):
 
 
 class EmpiricalTime(TimeShape):
-    """Measured times, each as likely as the next: ``samples`` in place, or a ``column`` of seconds in a CSV file."""
+    """Measured times, each as likely as the next: ``samples`` in place, or a ``column`` of seconds in a CSV
+    file."""
 
     family: Literal["empirical"] = "empirical"
     samples_s: Annotated[tuple[Seconds, ...], Field(min_length=1)] | None = None
@@ -140,12 +138,14 @@ class EmpiricalTime(TimeShape):
         """The distribution of this time, in seconds."""
         if self.samples_s is not None:
             return Empirical(samples=self.samples_s)
-        assert self.file is not None and self.column is not None
+        assert self.file is not None
+        assert self.column is not None
         return Empirical(samples=read_column(self.file, self.column))
 
 
-class HintsTime(TimeShape):
-    """Each message's own work, from the trace's service_hint column, scaled so that the trace's mean is ``mean``."""
+class HintsTime(Record):
+    """Each message's own work, from the trace's service_hint column, scaled so that the trace's mean is
+    ``mean``."""
 
     family: Literal["hints"] = "hints"
     mean_s: PositiveSeconds
@@ -156,21 +156,17 @@ def _fitted(family: str, mean_s: float, cv: float | None, p95_s: float | None) -
     return fitted(family, mean=mean_s, cv=cv, p95=p95_s)
 
 
-class _Forms:
-    """The forms by family name; a service time can also be the trace's hints."""
+FORMS: dict[str, type[Record]] = {
+    "constant": ConstantTime,
+    "uniform": UniformTime,
+    "exponential": ExponentialTime,
+    "lognormal": FittedTime,
+    "gamma": FittedTime,
+    "weibull": FittedTime,
+    "pareto": FittedTime,
+    "empirical": EmpiricalTime,
+}
+"""The forms of a random time by the name of the family."""
 
-    RANDOM: ClassVar[dict[str, type[Record]]] = {
-        "constant": ConstantTime,
-        "uniform": UniformTime,
-        "exponential": ExponentialTime,
-        "lognormal": FittedTime,
-        "gamma": FittedTime,
-        "weibull": FittedTime,
-        "pareto": FittedTime,
-        "empirical": EmpiricalTime,
-    }
-    SERVICE: ClassVar[dict[str, type[Record]]] = {**RANDOM, "hints": HintsTime}
-
-
-RandomTime = Annotated[TimeShape, one_of("family", _Forms.RANDOM)]
-ServiceTime = Annotated[TimeShape, one_of("family", _Forms.SERVICE)]
+RandomTime = Annotated[TimeShape, one_of("family", FORMS)]
+ServiceTime = Annotated[TimeShape | HintsTime, one_of("family", {**FORMS, "hints": HintsTime})]

@@ -1,8 +1,10 @@
-"""Reading YAML from strangers: no surprise in a value, no way to exhaust the reader, and every value keeps its place.
+"""Reading YAML from strangers: no surprise in a value, no way to exhaust the reader, and every value keeps
+its place.
 
-The accepted language is the part of YAML 1.2 that settings need: mappings with text keys, lists, text, true and false,
-null, and finite numbers. ``yes`` and ``2024-01-01`` are text. Tags, merge keys, a second document and duplicate keys
-are errors. Size, depth, and the growth through aliases are bounded, so reading takes well below a second.
+The accepted language is the part of YAML 1.2 that settings need: mappings with text keys, lists, text, true
+and false, null, and finite numbers. ``yes`` and ``2024-01-01`` are text. Tags, merge keys, a second document
+and duplicate keys are errors. Size, depth, and the growth through aliases are bounded, so reading takes well
+below a second.
 """
 
 from __future__ import annotations
@@ -27,14 +29,19 @@ MOST_PROBLEMS = 100
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_TRUE, _FALSE, _NULL = ("true", "True", "TRUE"), ("false", "False", "FALSE"), ("null", "Null", "NULL", "~", "")
+_TRUE, _FALSE, _NULL = (
+    ("true", "True", "TRUE"),
+    ("false", "False", "FALSE"),
+    ("null", "Null", "NULL", "~", ""),
+)
 _LONGEST_NUMBER = 40
 _MOST_WHOLE = 2**63 - 1
 _PLAIN_TAGS = (None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 class BadValue:
-    """Stands for a value that has an error already; whatever reads it may complain, and is not listened to."""
+    """Stands for a value that has an error already; whatever reads it may complain, and is not listened
+    to."""
 
     def __repr__(self) -> str:
         return "a value that could not be read"
@@ -42,8 +49,8 @@ class BadValue:
 
 @dataclass(slots=True)
 class Node:
-    """A value and its place. kind: "map", "list" or "scalar"; text: a scalar as written; size: values inside, aliases
-    counted as often as they are used."""
+    """A value and its place. kind: "map", "list" or "scalar"; text: a scalar as written; size: values inside,
+    aliases counted as often as they are used."""
 
     kind: str
     line: int
@@ -68,7 +75,8 @@ class Document:
         return _plain(self.root)
 
     def where(self, location: Location, *, of_key: bool = False) -> str:
-        """The place of a value (or of its key) as file:line:column; of its nearest container if it is absent."""
+        """The place of a value (or of its key) as file:line:column; of its nearest container if it is
+        absent."""
         node, line, column = self.root, self.root.line, self.root.column
         for step in location:
             found = _entry(node, step)
@@ -182,7 +190,8 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             where = f"{self._name}:{mark.line + 1}:{mark.column + 1}" if mark else self._name
-            _fail(where, self._line(mark.line) if mark else "", f"this is not YAML: {error.problem or error.context}")
+            written = self._line(mark.line) if mark else ""
+            _fail(where, written, f"this is not YAML: {error.problem or error.context}")
         except yaml.YAMLError as error:
             _fail(self._name, "", f"this is not YAML: {error}")
         if self._root is None:
@@ -198,8 +207,8 @@ class _Reader:
             self._stop(event, "---", "a file of settings holds one document")
 
     def _stop(self, event: yaml.Event, value: str, message: str) -> NoReturn:
-        mark = event.start_mark
-        _fail(f"{self._name}:{mark.line + 1}:{mark.column + 1}", value, message)
+        line, column = _place_of(event)
+        _fail(f"{self._name}:{line}:{column}", value, message)
 
     def _complain(self, node: Node, value: str, message: str) -> None:
         if len(self._problems) < MOST_PROBLEMS:
@@ -207,16 +216,18 @@ class _Reader:
             self._problems.append(Problem(where=where, value=value, message=message))
 
     def _node(self, event: yaml.Event, kind: str) -> Node:
-        return Node(kind, event.start_mark.line + 1, event.start_mark.column + 1)
+        return Node(kind, *_place_of(event))
 
     def _count(self, event: yaml.Event, size: int) -> None:
         self._total += size
         if self._total > MOST_NODES:
-            self._stop(event, "too many values", f"a file holds at most {MOST_NODES} values, aliases written out")
+            self._stop(
+                event, "too many values", f"a file holds at most {MOST_NODES} values, aliases written out"
+            )
 
     def _check_tag(self, node: Node, tag: str | None) -> None:
         if tag not in _PLAIN_TAGS:
-            node.value = BadValue()
+            node.value = BadValue() if node.kind == "scalar" else None
             self._complain(node, str(tag), "tags are not accepted: leave it out, and write the value itself")
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
@@ -242,7 +253,9 @@ class _Reader:
             self._complain(node, text, "this whole number is too large: at most 2^63 - 1")
             return BadValue()
         if _NOT_FINITE.fullmatch(text):
-            self._complain(node, text, "only finite numbers are accepted: leave the key out if there is no bound")
+            self._complain(
+                node, text, "only finite numbers are accepted: leave the key out if there is no bound"
+            )
             return BadValue()
         if _FLOAT.fullmatch(text):
             if len(text) <= _LONGEST_NUMBER and math.isfinite(float(text)):
@@ -299,14 +312,23 @@ class _Reader:
     def _key(self, event: yaml.Event, around: _Open, node: Node) -> None:
         if node.kind != "scalar" or not isinstance(node.text, str):
             self._stop(event, "a mapping or list as a key", "keys must be text")
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        line, column = _place_of(event)
         place = Node("scalar", line, column)
         if node.text == "<<":
-            self._complain(place, "<<", "merge keys are not accepted: write the values out, or use an alias for one value")
+            self._complain(
+                place,
+                "<<",
+                "merge keys are not accepted: write the values out, or use an alias for one value",
+            )
         earlier = around.node.entries.get(node.text)
         if earlier is not None:
             self._complain(place, node.text, f"this key is already in line {earlier[1]}: keep one of the two")
         around.key = (node.text, line, column)
+
+
+def _place_of(event: yaml.Event) -> tuple[int, int]:
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
 def _depth(node: Node) -> int:

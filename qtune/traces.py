@@ -1,8 +1,8 @@
 """Reading recorded workloads: CSV files with a '#' header, checked line by line.
 
-A trace has the columns ``arrival_s[,service_hint[,group]]``, one line a message, in order of time; a rate file has
-``t_s,count``, one line a bucket. A file name is looked for beside the file that names it, then among the shipped
-traces. Everything that is wrong is reported with the file and the line.
+A trace has the columns ``arrival_s[,service_hint[,group]]``, one line a message, in order of time; a rate
+file has ``t_s,count``, one line a bucket. A file name is looked for beside the file that names it, then among
+the shipped traces. Everything that is wrong is reported with the file and the line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Buckets:
-    """Counts per bucket: bucket starts and width in seconds, counts, and the indices after which buckets are missing.
+    """Counts per bucket: bucket starts and width in seconds, counts, and the indices after which buckets are
+    missing.
 
     missing: how many buckets are missing in all.
     """
@@ -75,7 +76,12 @@ def read_column(name: str, column: str) -> tuple[float, ...]:
     path, stamp = _path(name)
     header, lines, rows = _read_rows(path, stamp)
     if column not in header:
-        _fail(path, lines[0] if lines else 1, ",".join(header), f"there is no column {column!r}.{did_you_mean(column, header)}")
+        _fail(
+            path,
+            lines[0] if lines else 1,
+            ",".join(header),
+            f"there is no column {column!r}.{did_you_mean(column, header)}",
+        )
     index = header.index(column)
     return tuple(_numbers(path, lines, [row[index] for row in rows]).tolist())
 
@@ -116,7 +122,12 @@ def _read_buckets(path: Path, stamp: tuple[int, int]) -> Buckets:
     width_s = float(steps.min())
     held = np.rint(steps / width_s)
     for index in np.flatnonzero(np.abs(steps - held * width_s) > 1e-6 * width_s)[:_MOST_PROBLEMS]:
-        _fail(path, lines[index + 1], rows[index + 1][0], f"not a whole number of buckets of {width_s:g} s after the line before")
+        _fail(
+            path,
+            lines[index + 1],
+            rows[index + 1][0],
+            f"not a whole number of buckets of {width_s:g} s after the line before",
+        )
     return Buckets(start_s=start_s, count=count, width_s=width_s, missing=int(held.sum()) - len(steps))
 
 
@@ -138,7 +149,9 @@ def _read_rows(path: Path, stamp: tuple[int, int]) -> tuple[list[str], list[int]
         if not header:
             header = fields
         elif len(fields) != len(header):
-            problems.append(_problem(path, line, content, f"{len(header)} columns are needed, as in the header"))
+            problems.append(
+                _problem(path, line, content, f"{len(header)} columns are needed, as in the header")
+            )
         else:
             lines.append(line)
             rows.append(fields)
@@ -159,7 +172,9 @@ def _numbers(path: Path, lines: list[int], fields: list[str]) -> Floats:
             value = math.nan
         values[index] = value
         if not (math.isfinite(value) and value >= 0.0):
-            problems.append(_problem(path, lines[index], text, "this must be a finite number that is not negative"))
+            problems.append(
+                _problem(path, lines[index], text, "this must be a finite number that is not negative")
+            )
     if problems:
         raise InputError(problems[:_MOST_PROBLEMS])
     values.flags.writeable = False
@@ -171,7 +186,12 @@ def _ascending(path: Path, lines: list[int], values: Floats, *, strictly: bool) 
     wrong = np.flatnonzero(steps <= 0.0 if strictly else steps < 0.0)
     if len(wrong):
         raise InputError(
-            _problem(path, lines[i + 1], f"{values[i + 1]:.10g}", f"times must ascend: the line before has {values[i]:.10g}")
+            _problem(
+                path,
+                lines[i + 1],
+                f"{values[i + 1]:.10g}",
+                f"times must ascend: the line before has {values[i]:.10g}",
+            )
             for i in wrong[:_MOST_PROBLEMS]
         )
 

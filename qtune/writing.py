@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from qtune.records import Record, yaml_name
-from qtune.units import parse_duration, parse_rate, parse_size
+from qtune.units import parse_duration
 
 _DURATIONS = ("d", "h", "min", "s", "ms", "us", "ns")
 _DURATION_S = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -20,7 +20,9 @@ def write_record(record: Record, *, left_out: frozenset[str] = frozenset()) -> s
     """The record as YAML; what is None, and so not given, is left out, and so are the fields ``left_out``."""
     import yaml
 
-    text: str = yaml.safe_dump(plain(record, left_out=left_out), sort_keys=False, allow_unicode=True, width=110)
+    text: str = yaml.safe_dump(
+        plain(record, left_out=left_out), sort_keys=False, allow_unicode=True, width=110
+    )
     return text
 
 

@@ -73,9 +73,10 @@ class TraceFile(Arrivals):
 class Counts(Arrivals):
     """Poisson arrivals at the rates of a recorded count per bucket (columns ``t_s,count``), times ``scale``.
 
-    missing: nothing is known of a bucket that the file lacks. "hold" gives it the rate of the bucket before, so that
-    a gap in a recording does not look like a quiet time; "zero" takes it as quiet. The schedule's notes say how
-    many there are.
+    missing: nothing is known of a bucket that the file lacks. "hold" gives it the rate of the bucket before,
+        so that
+    a gap in a recording does not look like a quiet time; "zero" takes it as quiet. The schedule's notes say
+    how many there are.
     """
 
     kind: Literal["counts"] = "counts"
@@ -142,7 +143,7 @@ class BurstAtOnce(Arrivals):
 
 
 class ClosedLoop(Arrivals):
-    """A fixed number of customers: each sends a message, waits for its completion, thinks, and sends the next."""
+    """Customers who each send a message, wait for its completion, think, and send the next."""
 
     kind: Literal["closed_loop"] = "closed_loop"
     customers: Count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,17 +23,19 @@ def _no_floats() -> Floats:
 class Schedule:
     """A process of due instants in numbers, up to and including horizon_s. Exactly one of three kinds:
 
-    Open loop, random: ``gap`` is the unit-rate (mean 1) gap of a renewal process; the due instants are its points
-        seen through the piecewise-constant intensity of the segments: segment k has segment_rate_per_s[k] from
-        segment_start_s[k] (the first is 0) to the next start, the last until the horizon. With ``modulation`` =
-        (on_rate_per_s, off_rate_per_s, on_mean_s, off_mean_s) the intensity alternates instead, starting off, with
-        exponential phases that the engine draws; then there are no segments.
-    Open loop, given: ``due_s`` are the instants themselves, ascending. service_hint: the relative work of each
+    Open loop, random: ``gap`` is the unit-rate (mean 1) gap of a renewal process; the due instants are its
+    points
+        seen through the piecewise-constant intensity of the segments: segment k has segment_rate_per_s[k]
+        from segment_start_s[k] (the first is 0) to the next start, the last until the horizon. With
+        ``modulation`` = (on_rate_per_s, off_rate_per_s, on_mean_s, off_mean_s) the intensity alternates
+        instead, starting off, with exponential phases that the engine draws; then there are no segments.
+    Open loop, given: ``due_s`` are the instants themselves, ascending. service_hint: the relative work of
+    each
         message, or None.
     Closed loop: ``customers`` > 0, each sends, waits for completion, and thinks for a ``think`` time.
 
-    mean_rate_per_s: expected messages in [0, horizon_s] divided by it; None for a closed loop, whose rate is an
-        outcome. notes: what a reader of the results must know about the input, such as missing buckets.
+    mean_rate_per_s: expected messages in [0, horizon_s] divided by it; None for a closed loop, whose rate is
+        an outcome. notes: what a reader of the results must know about the input, such as missing buckets.
     """
 
     horizon_s: float
@@ -53,13 +56,13 @@ class Arrivals(Record):
 
     kind: str
 
+    @abstractmethod
     def schedule(self, horizon_s: float) -> Schedule:
-        """The process up to the horizon, in numbers."""
-        raise NotImplementedError(f"{type(self).__name__} has no schedule")
+        """The process up to and including the horizon, in numbers."""
 
+    @abstractmethod
     def scaled(self, factor: float) -> Arrivals:
-        """The same process with all rates times ``factor``."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be scaled")
+        """The same process ``factor`` times as fast."""
 
     @property
     def length_s(self) -> float | None:

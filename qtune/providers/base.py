@@ -1,7 +1,8 @@
 """The neutral vocabulary: what an engine must know of a broker and a client, without a word of any provider.
 
-Each provider's module translates its own words to these records; the engines read nothing else. All of them are
-frozen; times are in seconds. ``Limit`` and ``Price`` are the provider's numbers as data, with their source.
+Each provider's module translates its own words to these records; the engines read nothing else. All of them
+are frozen; times are in seconds. ``Limit`` and ``Price`` are the provider's numbers as data, with their
+source.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class DeliverySemantics:
     retention_s: a message this long in the broker (from sent_s) is deleted unread; inf = never.
     capacity_messages: most messages the broker holds at once, waiting or locked; 0 = unbounded.
     rejects_when_full: a send to a full queue is refused (True) or waits for room (False).
-    redelivers_first: a message that comes back is handed out before all that wait (True: it keeps its place by
-        age) or after them (False).
+    redelivers_first: a message that comes back is handed out before all that wait (True: it keeps its place
+        by age) or after them (False).
     """
 
     lock_s: float
@@ -42,23 +43,24 @@ class ReceiveBehaviour:
     discipline:
         "poll": each receiver asks for up to ``batch`` messages and waits up to ``wait_s`` for the first.
         "link_sliding": credit stands at the broker, which pushes; a place freed is credited at once.
-        "link_burst": credit is granted in one burst, and again only inside a receive call when all is used up.
+        "link_burst": credit is granted in one burst, and again only inside a receive call when all is used
+        up.
     receivers: receive loops or links per instance; each serves its own ``workers // receivers`` workers.
     batch: most messages one receive call asks for.
     wait_s: how long the broker holds a receive call that finds nothing; 0 answers at once.
-    in_hand_limit: per receiver. poll: most messages in hand, waiting or handled. link_sliding: with credit returned
-        "settled" most messages received and unsettled; with "taken" most messages waiting in the buffer, where 0
-        means that only an idle worker has credit. link_burst: the size of a burst.
-    refill_at: poll: the next receive starts when at least so many places are free. The other disciplines do not
-        read it (it equals in_hand_limit there).
+    in_hand_limit: per receiver. poll: most messages in hand, waiting or handled. link_sliding: with credit
+        returned "settled" most messages received and unsettled; with "taken" most messages waiting in the
+        buffer, where 0 means that only an idle worker has credit. link_burst: the size of a burst.
+    refill_at: poll: the next receive starts when at least so many places are free. The other disciplines do
+        not read it (it equals in_hand_limit there).
     credit_returned: a place is free again when a worker has "taken" the message, or when it is "settled".
     prefetch: messages that the client lets wait in its buffer, as the user set it; 0 = none.
     linger_s: a receive call that has got fewer than ``batch`` waits this much longer after its first message.
-    keepalive_s: how often an idle link reads its socket; unread messages beyond what was asked for are then given
-        back, uncounted. inf = never.
+    keepalive_s: how often an idle link reads its socket; unread messages beyond what was asked for are then
+        given back, uncounted. inf = never.
     idle_pause_s: pause after an empty receive.
-    settle: "each": the worker waits for the settlement; "concurrent": it goes on at once and the call runs beside
-        it; "batch": settlements are collected until there are ``settle_batch`` and sent in one call.
+    settle: "each": the worker waits for the settlement; "concurrent": it goes on at once and the call runs
+        beside it; "batch": settlements are collected until there are ``settle_batch`` and sent in one call.
     settle_batch: 1 unless settle is "batch".
     renewers: most renewal calls at the same time per instance; 0 = locks are not renewed.
     renew_after_s: from the start of a lock (or of its last renewal) to the renewal call.
@@ -94,7 +96,8 @@ class ReceiveBehaviour:
 class CallModel:
     """How long calls to the broker take.
 
-    send, receive, settle, renew: round trips in seconds; of a receive that waits, the part that is not waiting.
+    send, receive, settle, renew: round trips in seconds; of a receive that waits, the part that is not
+        waiting.
     calls_served_at_once: calls that the broker works on at the same time; 0 = unlimited.
     call_service: the broker's time per call in seconds; matters only when calls_served_at_once is not 0.
     priors: names of those parameters that nobody has measured for this model: assumptions, to be calibrated.
@@ -113,14 +116,17 @@ class CallModel:
 class Limit:
     """One quota or range of a provider, as data.
 
-    name: the setting or quantity in the provider's words. value, unit: the bound ("s", "bytes", "messages", ...).
+    name: the setting or quantity in the provider's words. value, unit: the bound ("s", "bytes", "messages",
+        ...); None: the provider says that there is one, and not what it is.
     sense: "at most" or "at least". hard: True if the provider does not raise it on request.
-    source, as_of: where it is stated, and the date of that text. checked: where qtune looks at it, or "nowhere".
-    modelled: False for a limit that is known but not simulated; ``reason`` then says why and what it would do.
+    source, as_of: where it is stated, and the date of that text. checked: where qtune looks at it, or
+        "nowhere".
+    modelled: False for a limit that is known but not simulated; ``reason`` then says why and what it would
+        do.
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     hard: bool
     source: str

@@ -28,7 +28,7 @@ def find_model(name: str, folder: Path) -> str:
     if path.is_file():
         return str(path.resolve())
     known = model_names()
-    message = f"no shipped model has this name and no file this path; shipped are {', '.join(known)}.{did_you_mean(name, known)}"
+    message = f"no such file, and shipped are only {', '.join(known)}.{did_you_mean(name, known)}"
     raise ModelError(Problem(where="model", value=name, message=message))
 
 

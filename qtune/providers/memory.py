@@ -1,23 +1,26 @@
-"""A queue in the memory of the process, in the words of the queue-runtime crate, for development and tests."""
+"""A queue in the memory of the process, in the words of the queue-runtime crate."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
 from qtune.providers.rules import within
-from qtune.records import Complaint, Count, PositiveSeconds
+from qtune.records import Count, PositiveSeconds
 
 _CRATE = "queue-runtime 0.1.0, in-memory provider, source"
 _MADE = "when a scenario is made"
 
 
 class MemoryQueue(QueueSettings):
-    """A bounded queue in memory. when_full: a send waits for room, or is refused; message_ttl_s: None = for ever."""
+    """A bounded queue in memory.
+
+    when_full: a send waits for room ("block") or is refused ("reject"). message_ttl_s: None: messages stay.
+    """
 
     provider: Literal["memory"] = "memory"
     max_queue_size: Count = 10_000
@@ -32,14 +35,15 @@ class MemoryQueue(QueueSettings):
         return "memory"
 
 
+def _limit(name: str, value: float, unit: str) -> Limit:
+    return Limit(name=name, value=value, unit=unit, hard=True, source=_CRATE, as_of="2026-01", checked=_MADE)
+
+
 LIMITS: tuple[Limit, ...] = (
-    Limit(
-        name="receive_batch", value=100.0, unit="messages", hard=True, source=_CRATE, as_of="2026-01", checked=_MADE
-    ),
-    Limit(
-        name="message_size", value=10_485_760.0, unit="bytes", hard=True, source=_CRATE, as_of="2026-01", checked=_MADE
-    ),
-)  # fmt: skip
+    _limit("receive_batch", 100.0, "messages"),
+    _limit("message_size", 10_485_760.0, "bytes"),
+)
+_BOUND = {limit.name: limit for limit in LIMITS}
 
 
 def _half(lock_s: float) -> float:
@@ -58,7 +62,7 @@ CLIENTS: Mapping[str, ClientTraits] = {
         receive_wait_s=1.0,
         instead={
             "prefetch": "the memory queue has no prefetch: use polling: buffer with buffer: {value}",
-            "credit_returned": "the memory queue has no link credit: how early a place is free follows from polling",
+            "credit_returned": "the memory queue has no link credit: use polling instead",
             "settle_batch": "the memory queue completes one message at a time: use settle: concurrent",
         },
         sources={"receive_batch": _CRATE, "settle_batch": _CRATE},
@@ -75,6 +79,10 @@ class Memory(Provider):
     clients = CLIENTS
     default_client = "in-process"
     default_model = "memory"
+    checks = (
+        within("consumers.receive_batch", _BOUND["receive_batch"]),
+        within("message_size_bytes", _BOUND["message_size"]),
+    )
 
     def semantics(self, queue: Any) -> DeliverySemantics:
         """A lock with a delivery count; a message whose lock ran out goes to the back of the queue."""
@@ -89,12 +97,9 @@ class Memory(Provider):
 
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
         """One poller in the process, which feeds all workers."""
-        return poll_behaviour(consumers, self.clients["in-process"], lock_s=queue.lock_duration_s, receivers=1)
+        return poll_behaviour(
+            consumers, self.clients["in-process"], lock_s=queue.lock_duration_s, receivers=1
+        )
 
 
 MEMORY = Memory()
-
-Memory.checks = (
-    within("consumers.receive_batch", MEMORY.limit("receive_batch")),
-    within("message_size_bytes", MEMORY.limit("message_size")),
-)

@@ -1,7 +1,7 @@
 """A provider model: how long a provider's calls take, what its clients cost in CPU, and what it charges.
 
-It is data with provenance, so that a calibrated model replaces an assumed one without a line of code. What nobody has
-measured says ``prior: true``.
+It is data with provenance, so that a calibrated model replaces an assumed one without a line of code. What
+nobody has measured says ``prior: true``.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class InstancePrice(_ModelRecord):
     assumption: True for a round figure that stands in until the user gives ``consumers.instance_price``.
     """
 
-    usd_per_hour: Annotated[NumberOrZero, Field(validation_alias="usd_per_hour", serialization_alias="usd_per_hour")]
+    usd_per_hour: NumberOrZero
     assumption: YesOrNo
     source: Text
     as_of: date

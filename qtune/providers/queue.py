@@ -1,4 +1,4 @@
-"""What a provider is to qtune: its queue's settings, its clients' traits, its limits, and their translation."""
+"""What a provider is to qtune: settings of a queue, traits of clients, limits, and their translation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
 from qtune.records import Complaint, Record
 
 Check = Callable[[Any], Iterator[Complaint]]
-"""A rule between settings: reads a scenario, yields what contradicts it. On a scenario with invalid fields it runs
-too, and is given up as soon as it reads one of those."""
+"""A rule between settings: reads a scenario, yields what contradicts it. On a scenario with invalid fields it
+runs too, and is given up as soon as it reads one of those."""
 
 
 class QueueSettings(Record):
@@ -22,9 +22,9 @@ class QueueSettings(Record):
     provider: str
 
     @property
+    @abstractmethod
     def plan(self) -> str:
         """The name of the price plan that applies: the queue type or tier."""
-        raise NotImplementedError(f"{type(self).__name__} names no price plan")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,8 @@ class ClientTraits:
     receivers: "any", "one" per instance, or one per "worker".
     settlement_waits: False if a settlement is sent without waiting for the broker's answer.
     renew_after_s: from the lock's length to the time of the renewal call after the lock's start.
-    receive_batch, receive_wait_s, polling: the client's defaults. most_prefetch: the largest prefetch, or None.
+    receive_batch, receive_wait_s, polling: the client's defaults. most_prefetch: the largest prefetch, or
+        None.
     settle: the ways of settling it has.
     instead: settings of the consumers that this client does not have, each with what to use instead.
     sources: where a trait or a missing setting is stated, by its name.
@@ -63,8 +64,9 @@ class ClientTraits:
 class Provider(ABC):
     """One provider of queues. A third party adds one as an entry point of the group "qtune.providers".
 
-    The entry point names an instance. ``queue_type`` is the record of the ``queue`` section, ``checks`` are the rules
-    that its settings obey together, and the two methods translate the provider's words to the neutral records.
+    The entry point names an instance. ``queue_type`` is the record of the ``queue`` section, ``checks`` are
+    the rules that its settings obey together, and the two methods translate the provider's words to the
+    neutral records.
     """
 
     name: ClassVar[str]
@@ -82,13 +84,6 @@ class Provider(ABC):
     @abstractmethod
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
         """How an instance gets and settles messages, without the client's CPU costs."""
-
-    def limit(self, name: str) -> Limit:
-        """The limit of that name; KeyError if there is none."""
-        for limit in self.limits:
-            if limit.name == name:
-                return limit
-        raise KeyError(name)
 
 
 def renewal_fields(consumers: Consumers, traits: ClientTraits, lock_s: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which providers there are: the three that come with qtune, and those that other packages add by an entry point."""
+"""Which providers there are: three come with qtune, and other packages add theirs by an entry point."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ BUILT_IN: dict[str, Provider] = {provider.name: provider for provider in (SQS, S
 
 @cache
 def all_providers() -> dict[str, Provider]:
-    """Every provider by name; an entry point that is broken or takes a used name is an InputError that names it."""
+    """Every provider by name; InputError names an entry point that is broken or takes a used name."""
     found = dict(BUILT_IN)
     for point in entry_points(group=GROUP):
         where = f"entry point {point.name} = {point.value}"
         try:
             loaded = point.load()
         except Exception as error:  # whatever a foreign package raises, the user must learn which one it is
-            message = f"this provider cannot be loaded ({type(error).__name__}: {error}); reinstall or remove its package"
+            message = f"its package must be repaired or removed: {type(error).__name__}: {error}"
             raise InputError(Problem(where=where, value=point.name, message=message)) from error
         if not isinstance(loaded, Provider):
             message = f"an entry point of the group {GROUP} must name a Provider instance"
             raise InputError(Problem(where=where, value=repr(loaded), message=message))
         if loaded.name in found:
-            message = f"the provider name {loaded.name!r} is already taken; two packages cannot both define it"
+            message = (
+                f"the provider name {loaded.name!r} is already taken; two packages cannot both define it"
+            )
             raise InputError(Problem(where=where, value=loaded.name, message=message))
         found[loaded.name] = loaded
     return found

@@ -1,4 +1,4 @@
-"""Rules between settings that any provider may use: bounds that are data, and settings that a client does not have."""
+"""Rules between settings that any provider may use: bounds, and settings that a client does not have."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from qtune.units import format_duration, format_size
 
 def bound_text(limit: Limit) -> str:
     """The bound as a person writes it: 12h, 1MiB, 10 messages."""
+    if limit.value is None:
+        return f"an unstated number of {limit.unit}"
     if limit.unit == "s":
         return format_duration(limit.value)
     if limit.unit == "bytes":
@@ -27,8 +29,7 @@ def source_text(limit: Limit) -> str:
 
 def breach(limit: Limit, value: float) -> str | None:
     """The message for a value that breaks the limit, or None if it keeps it."""
-    kept = value <= limit.value if limit.sense == "at most" else value >= limit.value
-    if kept:
+    if limit.value is None or (value <= limit.value if limit.sense == "at most" else value >= limit.value):
         return None
     kind = "a hard limit" if limit.hard else "adjustable: ask the provider"
     return f"{limit.name} is {limit.sense} {bound_text(limit)} ({kind})"
@@ -40,7 +41,7 @@ def within(path: str, limit: Limit) -> Check:
     def check(scenario: Any) -> Iterator[Complaint]:
         value = scenario
         for name in path.split("."):
-            value = getattr(value, name)
+            value = None if value is None else getattr(value, name)
         message = None if value is None else breach(limit, float(value))
         if message is not None:
             yield Complaint(path=path, message=message, source=source_text(limit))
@@ -49,14 +50,14 @@ def within(path: str, limit: Limit) -> Check:
 
 
 def some_lock(path: str) -> Check:
-    """The rule that a lock lasts longer than 0 s: without one every receive would return the same messages."""
+    """The rule that a lock lasts longer than 0 s."""
 
     def check(scenario: Any) -> Iterator[Complaint]:
         section, name = path.split(".")
         if getattr(getattr(scenario, section), name) == 0.0:
             yield Complaint(
                 path=path,
-                message="0 s locks nothing: each receive would return the same messages again; use more than 0 s",
+                message="0s locks nothing, so each receive returns the same messages: use more than 0s",
             )
 
     return check
@@ -67,4 +68,6 @@ def offered(scenario: Any, traits: ClientTraits, name: str) -> Iterator[Complain
     value = getattr(scenario.consumers, name)
     if value is not None and name in traits.instead:
         source = traits.sources.get(name)
-        yield Complaint(path=f"consumers.{name}", message=traits.instead[name].format(value=value), source=source)
+        yield Complaint(
+            path=f"consumers.{name}", message=traits.instead[name].format(value=value), source=source
+        )

@@ -1,4 +1,4 @@
-"""Azure Service Bus queues without sessions in its own words, its clients, and the quotas that bear on them."""
+"""Azure Service Bus queues without sessions, in its own words, with its clients and its quotas."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from typing import Any, Literal
 from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, renewal_fields, settle_fields
-from qtune.providers.rules import source_text, within
+from qtune.providers.rules import breach, source_text, within
 from qtune.records import Complaint, Count, PositiveSeconds
 
 _QUOTAS = "Azure documentation, Service Bus quotas"
 _PERFORMANCE = "Azure documentation, Best practices for performance improvements using Service Bus"
+_PREMIUM = "Azure documentation, Service Bus premium messaging tier"
 _THROTTLING = "Azure documentation, Throttling operations on Azure Service Bus"
 _PYTHON = "azure-servicebus 7.15.0, source"
+_ROOM = "the simulated queue has room for every message"
 _MADE = "when a scenario is made"
 
 MESSAGING_UNITS = (1, 2, 4, 8, 16)
 
 
 class ServiceBusQueue(QueueSettings):
-    """A queue without sessions. messaging_units: of a premium namespace; message_ttl_s: None = messages stay."""
+    """A queue without sessions.
+
+    messaging_units: of a premium namespace; None: one. message_ttl_s: None: messages stay.
+    """
 
     provider: Literal["servicebus"] = "servicebus"
     tier: Literal["standard", "premium"]
@@ -53,11 +58,12 @@ LIMITS: tuple[Limit, ...] = (
     _limit("prefetch of azure-servicebus", 50_000.0, "messages", source=_PYTHON, as_of="2026-10"),
     _limit("receive requests at once on a queue", 5_000.0, "receivers"),
     _limit("AMQP connections of a namespace", 5_000.0, "connections"),
-    _limit("messaging_units", 16.0, "messaging units", source="Azure documentation, Service Bus premium", as_of="2021"),
+    _limit("messaging_units", 16.0, "messaging units", source=_PREMIUM, as_of="2021"),
     _unmodelled(
         "credits of a standard namespace", 1_000.0, "credits a second",
-        "each send and each receive of a message takes a credit, so one standard namespace carries about 500 messages "
-        "a second end to end; simulated namespaces are not throttled: do not trust a standard result above that",
+        "each send and each receive of a message takes a credit, so one standard namespace carries about 500 "
+        "messages a second end to end; simulated namespaces are not throttled, so trust no standard result "
+        "above that",
         hard=False, source=_THROTTLING, as_of="2024-03",
     ),
     _unmodelled(
@@ -66,10 +72,10 @@ LIMITS: tuple[Limit, ...] = (
         hard=False, source=_PERFORMANCE, as_of="2025-04",
     ),
     _unmodelled(
-        "queue size in standard", 5.0 * 2**30, "bytes", "the simulated queue has room for every message",
+        "queue size in standard", 5.0 * 2**30, "bytes", _ROOM,
         hard=False,
     ),
-    _unmodelled("queue size in premium", 80.0 * 2**30, "bytes", "the simulated queue has room for every message"),
+    _unmodelled("queue size in premium", 80.0 * 2**30, "bytes", _ROOM),
     _unmodelled(
         "batch of sends in standard", 262_144.0, "bytes", "producers send single messages", source=_PYTHON,
         as_of="2026-10",
@@ -82,12 +88,57 @@ LIMITS: tuple[Limit, ...] = (
 )  # fmt: skip
 
 
-def _python_renews_after(lock_s: float) -> float:
-    """When AutoLockRenewer renews: with 10 s left, or, for locks of up to 10.5 s, after a quarter of the lock.
+_BOUND = {limit.name: limit for limit in LIMITS}
 
-    It looks every 0.5 s, so the quarter is rounded up to a whole tick.
+
+def _units_fit_tier(scenario: Any) -> Iterator[Complaint]:
+    queue = scenario.queue
+    path, source = "queue.messaging_units", source_text(_BOUND["messaging_units"])
+    if queue.messaging_units is None:
+        return
+    if queue.tier == "standard":
+        yield Complaint(
+            path=path,
+            message="only premium has messaging units: leave it out, or use tier: premium",
+            source=source,
+        )
+    elif queue.messaging_units not in MESSAGING_UNITS:
+        yield Complaint(path=path, message="a namespace has 1, 2, 4, 8 or 16 messaging units", source=source)
+
+
+def _size_fits_tier(scenario: Any) -> Iterator[Complaint]:
+    limit = _BOUND[f"message_size in {scenario.queue.tier}"]
+    yield from within("message_size_bytes", limit)(scenario)
+
+
+def _prefetch_fits_client(scenario: Any) -> Iterator[Complaint]:
+    client = scenario.consumers.client
+    if client != "azure-processor":
+        yield from within("consumers.prefetch", _BOUND["prefetch of azure-servicebus"])(scenario)
+
+
+def _fleet_fits_namespace(scenario: Any) -> Iterator[Complaint]:
+    consumers = scenario.consumers
+    each = SERVICEBUS.behaviour(scenario.queue, consumers)
+    for name in ("receive requests at once on a queue", "AMQP connections of a namespace"):
+        limit = _BOUND[name]
+        message = breach(limit, consumers.instances * each.receivers)
+        if message is not None:
+            held = f"{consumers.instances} instances open {each.receivers} receivers and connections each"
+            yield Complaint(
+                path="consumers.instances", message=f"{held}, and {message}", source=source_text(limit)
+            )
+
+
+def _python_renews_after(lock_s: float) -> float:
+    """When AutoLockRenewer renews, which looks every 0.5 s: as soon as at most 10 s are left.
+
+    A lock of up to 10.5 s is renewed when at most three quarters of its whole seconds are left, counted when
+    the
+    message has arrived: of a lock of 5 s these are 4, so it is renewed with 3 s left.
     """
-    return lock_s - 10.0 if lock_s > 10.5 else 0.5 * math.ceil(0.25 * lock_s / 0.5)
+    left_s = 10.0 if lock_s > 10.5 else 0.75 * max(0, math.ceil(lock_s) - 1)
+    return 0.5 * math.ceil(2.0 * (lock_s - left_s))
 
 
 def _processor_renews_after(lock_s: float) -> float:
@@ -98,7 +149,7 @@ def _processor_renews_after(lock_s: float) -> float:
 _NO_POLLING = "Service Bus pushes messages over a link: leave polling out, and set prefetch"
 _NO_BUFFER = "Service Bus has its own buffer: set prefetch: {value} instead"
 _NO_BATCH = "Service Bus settles one message at a time: use settle: concurrent to overlap the round trips"
-_SETTLES = "azure-sdk: AMQP has no batch settlement (JasperFx/wolverine issue 3494)"
+_SETTLES = "azure-sdk: AMQP has no batch settlement (JasperFx/wolverine#3494)"
 
 
 def _python(name: str, *, settlement_waits: bool, source: str) -> ClientTraits:
@@ -119,13 +170,14 @@ def _python(name: str, *, settlement_waits: bool, source: str) -> ClientTraits:
             "buffer": _NO_BUFFER,
             "refill_at": "azure-servicebus asks again when its credit is used up: leave refill_at out",
             "settle_batch": _NO_BATCH,
-            "credit_returned": "azure-servicebus grants credit in bursts: only azure-processor has credit_returned",
+            "credit_returned": "only azure-processor has credit_returned: leave it out",
         },
         sources={
             "discipline": f"{source}: credit is granted again when all of it is used up",
             "receivers": f"{source}: a receiver is not thread-safe, so each worker has its own",
             "linger_s": f"{source}: _further_pull_receive_timeout",
-            "settle": f"{source}: settlement" + (" waits for the broker" if settlement_waits else " is sent pre-settled"),
+            "settle": f"{source}: settlement"
+            + (" waits for the broker" if settlement_waits else " is sent pre-settled"),
             "receive_wait_s": f"{source}: receive_messages returns after 60 s by default",
             "renew_after_s": f"{source}: AutoLockRenewer",
             "settle_batch": _SETTLES,
@@ -151,13 +203,13 @@ CLIENTS: Mapping[str, ClientTraits] = {
             "polling": _NO_POLLING,
             "buffer": _NO_BUFFER,
             "refill_at": "a processor returns credit message by message: leave refill_at out",
-            "receive_batch": "a processor is pushed single messages: leave receive_batch out, and set prefetch",
+            "receive_batch": "a processor is pushed single messages: set prefetch instead",
             "receive_wait_s": "a processor makes no receive calls: leave receive_wait out",
             "idle_pause_s": "a processor makes no receive calls: leave idle_pause out",
             "settle_batch": _NO_BATCH,
         },
         sources={
-            "discipline": "Azure.Messaging.ServiceBus (.NET), ServiceBusProcessor: assumed from its documentation",
+            "discipline": "assumed from the documentation of ServiceBusProcessor (.NET)",
             "credit_returned": "Azure/azure-sdk-for-net, user reports: assumed, see credit_returned",
             "settle_batch": _SETTLES,
         },
@@ -174,9 +226,16 @@ class ServiceBus(Provider):
     clients = CLIENTS
     default_client = "azure-servicebus-7.15"
     default_model = "servicebus"
+    checks = (
+        within("queue.lock_duration_s", _BOUND["lock_duration"]),
+        _units_fit_tier,
+        _size_fits_tier,
+        _prefetch_fits_client,
+        _fleet_fits_namespace,
+    )
 
     def semantics(self, queue: Any) -> DeliverySemantics:
-        """A peek-lock; a message that comes back is at or near the front; the dead-letter queue is always there."""
+        """A peek-lock; a message that comes back goes to the front; there always is a dead-letter queue."""
         return DeliverySemantics(
             lock_s=queue.lock_duration_s,
             max_deliveries=queue.max_delivery_count,
@@ -187,7 +246,7 @@ class ServiceBus(Provider):
         )
 
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
-        """The Python client grants credit in bursts to one receiver a worker; a processor has one sliding link."""
+        """One receiver a worker with bursts of credit (Python), or one sliding link (processor)."""
         traits = self.clients[consumers.client or self.default_client]
         shared = {
             "discipline": traits.discipline,
@@ -203,7 +262,9 @@ class ServiceBus(Provider):
         return _sliding_behaviour(consumers, traits, shared)
 
 
-def _burst_behaviour(consumers: Consumers, traits: ClientTraits, shared: Mapping[str, Any]) -> ReceiveBehaviour:
+def _burst_behaviour(
+    consumers: Consumers, traits: ClientTraits, shared: Mapping[str, Any]
+) -> ReceiveBehaviour:
     batch = consumers.receive_batch or traits.receive_batch
     burst = consumers.prefetch + 1 if consumers.prefetch else batch
     return ReceiveBehaviour(
@@ -219,7 +280,9 @@ def _burst_behaviour(consumers: Consumers, traits: ClientTraits, shared: Mapping
     )
 
 
-def _sliding_behaviour(consumers: Consumers, traits: ClientTraits, shared: Mapping[str, Any]) -> ReceiveBehaviour:
+def _sliding_behaviour(
+    consumers: Consumers, traits: ClientTraits, shared: Mapping[str, Any]
+) -> ReceiveBehaviour:
     credit_returned = consumers.credit_returned or traits.credit_returned
     in_hand_limit = consumers.prefetch or (consumers.workers if credit_returned == "settled" else 0)
     return ReceiveBehaviour(
@@ -233,33 +296,4 @@ def _sliding_behaviour(consumers: Consumers, traits: ClientTraits, shared: Mappi
     )
 
 
-def _units_fit_tier(scenario: Any) -> Iterator[Complaint]:
-    queue = scenario.queue
-    path, source = "queue.messaging_units", source_text(SERVICEBUS.limit("messaging_units"))
-    if queue.messaging_units is None:
-        return
-    if queue.tier == "standard":
-        yield Complaint(path=path, message="only premium has messaging units: leave it out, or use tier: premium", source=source)
-    elif queue.messaging_units not in MESSAGING_UNITS:
-        yield Complaint(path=path, message="a namespace has 1, 2, 4, 8 or 16 messaging units", source=source)
-
-
-def _size_fits_tier(scenario: Any) -> Iterator[Complaint]:
-    limit = SERVICEBUS.limit(f"message_size in {scenario.queue.tier}")
-    yield from within("message_size_bytes", limit)(scenario)
-
-
-def _prefetch_fits_client(scenario: Any) -> Iterator[Complaint]:
-    client = scenario.consumers.client or SERVICEBUS.default_client
-    if client != "azure-processor":
-        yield from within("consumers.prefetch", SERVICEBUS.limit("prefetch of azure-servicebus"))(scenario)
-
-
 SERVICEBUS = ServiceBus()
-
-ServiceBus.checks = (
-    within("queue.lock_duration_s", SERVICEBUS.limit("lock_duration")),
-    _units_fit_tier,
-    _size_fits_tier,
-    _prefetch_fits_client,
-)

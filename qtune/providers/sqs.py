@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
-from qtune.providers.queue import Check, ClientTraits, Provider, QueueSettings, poll_behaviour
-from qtune.providers.rules import some_lock, within
-from qtune.records import Count, Seconds
+from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
+from qtune.providers.rules import breach, some_lock, source_text, within
+from qtune.records import Complaint, Count, Seconds
 
 _MODEL = "botocore 1.44.8, service model of SQS"
 _QUOTAS = "Amazon SQS Developer Guide, quotas of standard queues and of messages"
+_TIMEOUT = "Amazon SQS Developer Guide, visibility timeout"
 _MADE = "when a scenario is made"
 
 
@@ -31,7 +32,7 @@ class SqsQueue(QueueSettings):
         return self.type
 
 
-def _limit(name: str, value: float, unit: str, **rest: Any) -> Limit:
+def _limit(name: str, value: float | None, unit: str, **rest: Any) -> Limit:
     fields = {"hard": True, "source": _MODEL, "as_of": "2026-11", "checked": _MADE, **rest}
     return Limit(name=name, value=value, unit=unit, **fields)
 
@@ -46,6 +47,7 @@ LIMITS: tuple[Limit, ...] = (
     _limit("message_size", 1_048_576.0, "bytes", source=_QUOTAS),
     _limit("smallest message_size", 1.0, "bytes", sense="at least", source=_QUOTAS),
     _limit("messages in flight", 120_000.0, "messages", hard=False, source=_QUOTAS),
+    _limit("longest lock with renewals", 43_200.0, "s", source=_TIMEOUT, as_of="2022-09"),
     _limit(
         "payload of a send batch", 1_048_576.0, "bytes", checked="nowhere", modelled=False,
         reason="producers send single messages; a batch of sends is not simulated",
@@ -55,21 +57,35 @@ LIMITS: tuple[Limit, ...] = (
         reason="delayed messages are not simulated",
     ),
     _limit(
-        "servers that a short poll asks", float("nan"), "servers", source="Amazon SQS Developer Guide, short polling",
+        "servers that a short poll asks", None, "servers", source="Amazon SQS Developer Guide, short polling",
         as_of="2020-12", checked="nowhere", modelled=False,
         reason="receive_wait: 0s asks a random part of the servers, which may miss messages that are there; "
         "simulated polls never miss, so a simulated short poll is too good on a queue of few messages",
     ),
     _limit(
-        "duplicates without a timeout", float("nan"), "messages", source="Amazon SQS API Reference, DeleteMessage",
+        "duplicates without a timeout", None, "messages", source="Amazon SQS API Reference, DeleteMessage",
         as_of="2026-11", checked="nowhere", modelled=False,
-        reason="a server that was down can deliver a deleted message again; AWS states no rate, so none is simulated",
+        reason="a server that was down can deliver a deleted message again; AWS states no rate",
     ),
 )  # fmt: skip
 
 
+_BOUND = {limit.name: limit for limit in LIMITS}
+
+
 def _half(lock_s: float) -> float:
     return 0.5 * lock_s
+
+
+def _fleet_fits_in_flight(scenario: Any) -> Iterator[Complaint]:
+    consumers, limit = scenario.consumers, _BOUND["messages in flight"]
+    each = SQS.behaviour(scenario.queue, consumers)
+    message = breach(limit, consumers.instances * each.receivers * each.in_hand_limit)
+    if message is not None:
+        held = f"{consumers.instances} instances can hold {each.receivers * each.in_hand_limit} messages each"
+        yield Complaint(
+            path="consumers.instances", message=f"{held}, and {message}", source=source_text(limit)
+        )
 
 
 CLIENTS: Mapping[str, ClientTraits] = {
@@ -83,13 +99,13 @@ CLIENTS: Mapping[str, ClientTraits] = {
         renew_after_s=_half,
         receive_wait_s=0.0,
         instead={
-            "prefetch": "SQS has no prefetch: a client-side buffer does that, polling: buffer with buffer: {value}",
+            "prefetch": "SQS has no prefetch: use a client-side buffer, polling: buffer with buffer: {value}",
             "credit_returned": "SQS has no link credit: how early a place is free again follows from polling",
         },
         sources={
             "receive_wait_s": f"{_MODEL}: ReceiveMessageWaitTimeSeconds is 0 by default",
             "receive_batch": f"{_MODEL}: MaxNumberOfMessages is 1 by default",
-            "renew_after_s": "Amazon SQS Developer Guide: extend by 2 min every 1 min, so after half the timeout",
+            "renew_after_s": f"{_TIMEOUT}: extend by 2 min every 1 min, so after half the timeout",
         },
     ),
 }
@@ -105,8 +121,22 @@ class Sqs(Provider):
     default_client = "boto3"
     default_model = "sqs"
 
+    checks = (
+        some_lock("queue.visibility_timeout_s"),
+        within("queue.visibility_timeout_s", _BOUND["visibility_timeout"]),
+        within("queue.message_retention_s", _BOUND["message_retention"]),
+        within("queue.message_retention_s", _BOUND["shortest message_retention"]),
+        within("consumers.receive_batch", _BOUND["receive_batch"]),
+        within("consumers.receive_wait_s", _BOUND["receive_wait"]),
+        within("consumers.settle_batch", _BOUND["settle_batch"]),
+        within("message_size_bytes", _BOUND["message_size"]),
+        within("message_size_bytes", _BOUND["smallest message_size"]),
+        within("consumers.renewal.max_s", _BOUND["longest lock with renewals"]),
+        _fleet_fits_in_flight,
+    )
+
     def semantics(self, queue: Any) -> DeliverySemantics:
-        """A visibility timeout is a lock; a message received max_receive_count times moves to the dead letters."""
+        """A visibility timeout is a lock; after max_receive_count receives a message is dead-lettered."""
         return DeliverySemantics(
             lock_s=queue.visibility_timeout_s,
             max_deliveries=queue.max_receive_count or 0,
@@ -117,7 +147,7 @@ class Sqs(Provider):
         )
 
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
-        """A receive loop for each worker, or one poller that feeds all workers by permits or through a buffer."""
+        """A receive loop for each worker, or one poller that feeds all by permits or through a buffer."""
         own_loops = (consumers.polling or "loop") == "loop"
         return poll_behaviour(
             consumers,
@@ -129,15 +159,3 @@ class Sqs(Provider):
 
 
 SQS = Sqs()
-
-Sqs.checks = (
-    some_lock("queue.visibility_timeout_s"),
-    within("queue.visibility_timeout_s", SQS.limit("visibility_timeout")),
-    within("queue.message_retention_s", SQS.limit("message_retention")),
-    within("queue.message_retention_s", SQS.limit("shortest message_retention")),
-    within("consumers.receive_batch", SQS.limit("receive_batch")),
-    within("consumers.receive_wait_s", SQS.limit("receive_wait")),
-    within("consumers.settle_batch", SQS.limit("settle_batch")),
-    within("message_size_bytes", SQS.limit("message_size")),
-    within("message_size_bytes", SQS.limit("smallest message_size")),
-)
