@@ -5,7 +5,7 @@ growth that does not come from a busy hour. *collapsed*: the consumers could kee
 is thrown away because locks have run out, and that feeds itself. *undecided*: the run does not say, with
 the reason.
 
-Growth is measured on the number of messages in the system (due and not yet gone), between 21 instants of
+Growth is measured on the number of messages that wait for a worker or are with one, at 21 instants of
 the part of the run after the warm-up and after its first quarter. Over five or more replications it is the
 Theil-Sen slope of each, with Student's t over them. Over fewer it is the mean of the 20 steps, with
 Student's t over the steps: in a queue that keeps up, rises are followed by falls, so this interval errs to
@@ -22,7 +22,7 @@ from typing import Final, Literal
 import numpy as np
 
 from qtune.analysis.intervals import Estimate, Floats, json_number, missing, student_interval
-from qtune.result import DELIVERY_COMPLETED, DELIVERY_DROPPED, DELIVERY_LATE, Result
+from qtune.result import DELIVERY_COMPLETED, DELIVERY_DROPPED, DELIVERY_FAILED, DELIVERY_LATE, Result
 from qtune.units import format_fraction, format_rate
 
 _STEPS: Final = 20
@@ -74,13 +74,20 @@ class Load:
     """What the scenario says about input and ceiling.
 
     kind: of the arrivals. rate_per_s: planned arrivals per second; None for a closed loop.
-    capacity_per_s: from theory, never below what a run can reach. disturbed: whether faults are planned.
+    capacity_per_s: from theory, never below what a run can reach. workers: of the whole fleet.
+    disturbed: whether faults are planned.
     """
 
     kind: str
     rate_per_s: float | None
     capacity_per_s: float
+    workers: int
     disturbed: bool = False
+
+    @property
+    def steady(self) -> bool:
+        """Whether every part of the run is like every other but for chance."""
+        return not self.disturbed and self.kind not in _VARYING
 
 
 def judge(results: Sequence[Result], load: Load, *, warm_up_s: float, confidence: float) -> Verdict:
@@ -88,7 +95,7 @@ def judge(results: Sequence[Result], load: Load, *, warm_up_s: float, confidence
     horizon_s = results[0].horizon_s
     start_s = max(warm_up_s, _FIRST_SHARE * horizon_s)
     times_s = np.linspace(start_s, horizon_s, _STEPS + 1)
-    counts = [in_system(result, times_s) for result in results]
+    counts = [waiting_for_work(result, times_s) for result in results]
     growth = _growth(counts, times_s, confidence)
     due = [int(np.count_nonzero(result.messages["due_s"] <= horizon_s)) for result in results]
     completed = [int(np.count_nonzero(result.messages["completed_s"] >= start_s)) for result in results]
@@ -113,10 +120,11 @@ def judge(results: Sequence[Result], load: Load, *, warm_up_s: float, confidence
         return verdict("collapsed", f"{fallen[0].text}{where}")
     if load.rate_per_s is None:
         return verdict("stable", "the customers of a closed loop wait, so its backlog cannot grow for ever")
-    open_at_end = [int(count[-1]) for count in counts]
+    open_at_end = [int(count[-1]) for count in (in_system(result, times_s) for result in results)]
     if load.kind == "burst_at_once":
         return verdict(*_of_burst(open_at_end, due))
-    return verdict(*_of_growth(load, growth, offered_per_s, goodput_per_s, max(open_at_end)))
+    room = all(_had_room(count, load) for count in counts)
+    return verdict(*_of_growth(load, growth, offered_per_s, goodput_per_s, room))
 
 
 def in_system(result: Result, times_s: Floats) -> Floats:
@@ -127,6 +135,33 @@ def in_system(result: Result, times_s: Floats) -> Floats:
     edges = np.searchsorted(times_s, left_s[~np.isnan(left_s)], side="left")
     gone = np.cumsum(np.bincount(edges, minlength=times_s.size)[: times_s.size])
     return (arrived - gone).astype(np.float64)
+
+
+def _had_room(count: Floats, load: Load) -> bool:
+    """Whether the workers had caught up with all there was, by the counts at the instants of one run.
+
+    Under a steady load at half of the instants of the second half of the run, and otherwise, where a busy
+    time must be worked off first, at one of the last quarter. A queue that piles up does neither.
+    """
+    caught_up = count <= load.workers
+    if not load.steady:
+        return bool(caught_up[-(_STEPS // 4) :].any())
+    return bool(caught_up[-(_STEPS // 2) :].mean() >= 0.5)
+
+
+def waiting_for_work(result: Result, times_s: Floats) -> Floats:
+    """How many of the messages in the system wait for a worker or are with one.
+
+    Those whose handler has failed and whose lock is left to run out wait for the clock instead: they gather
+    for the length of a lock, which is no sign of too little capacity.
+    """
+    failed = result.deliveries[result.deliveries["outcome"] == DELIVERY_FAILED]
+    begin_s, end_s = np.sort(failed["finished_s"]), np.sort(failed["lock_end_s"])
+    begun = np.searchsorted(begin_s, times_s, side="right")
+    ended = np.searchsorted(end_s[~np.isnan(end_s)], times_s, side="right")
+    # A lock that had run out before its handler failed ends before it begins here: nobody waits for it.
+    waiting: Floats = in_system(result, times_s) - np.maximum(begun - ended, 0)
+    return waiting
 
 
 def _growth(counts: Sequence[Floats], times_s: Floats, confidence: float) -> Estimate:
@@ -212,7 +247,7 @@ def _of_burst(open_at_end: Sequence[int], due: Sequence[int]) -> _Answer:
 
 
 def _of_growth(
-    load: Load, growth: Estimate, offered_per_s: float, goodput_per_s: float, open_most: int
+    load: Load, growth: Estimate, offered_per_s: float, goodput_per_s: float, room: bool
 ) -> _Answer:
     offered, ceiling = format_rate(offered_per_s), format_rate(load.capacity_per_s)
     grows = f"the backlog grows by {format_rate(growth.value)}" if growth.value > 0.0 else "the backlog stays"
@@ -220,8 +255,8 @@ def _of_growth(
         return "unstable", f"the offered load of {offered} exceeds the capacity of {ceiling}; {grows}"
     if not growth.known:
         return "undecided", growth.reason
-    if growth.low > 0.0 and open_most > 1:
-        if load.disturbed or load.kind in _VARYING:
+    if growth.low > 0.0 and not room:
+        if not load.steady:
             below = f"the mean load of {offered} is below the capacity of {ceiling}"
             return (
                 "undecided",
@@ -229,7 +264,7 @@ def _of_growth(
             )
         done = format_rate(max(offered_per_s - growth.value, goodput_per_s))
         return "unstable", f"the offered load of {offered} exceeds the {done} that were worked off; {grows}"
-    if growth.high > _GROWTH_THAT_MATTERS * offered_per_s:
+    if growth.high > _GROWTH_THAT_MATTERS * offered_per_s and not room:
         most = format_rate(growth.high)
         return "undecided", f"the backlog may grow by up to {most}, which cannot be told from 0: run longer"
     return "stable", f"the offered load of {offered} is worked off (capacity {ceiling})"

@@ -164,6 +164,7 @@ def summarize(
         kind=setup.arrivals,
         rate_per_s=setup.rate_per_s,
         capacity_per_s=capacity.per_s,
+        workers=setup.workers,
         disturbed=setup.disturbed,
     )
     verdict = judge(runs, load, warm_up_s=cut.cut_s, confidence=confidence)

@@ -1,0 +1,323 @@
+"""Laws that every run obeys, whatever was simulated or measured: what breaks one is a bug, never a finding.
+
+Each law is stated in the docstring of the function that checks it. ``check`` asks all of them and is fast
+enough to be called after every test run. A NaN, what had not happened or was not seen, breaks no law of
+order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtune.result import (
+    CALL_EMPTY,
+    CALL_OPS,
+    CALL_OUTCOMES,
+    DELIVERY_ABANDONED,
+    DELIVERY_COMPLETED,
+    DELIVERY_DROPPED,
+    DELIVERY_FAILED,
+    DELIVERY_LATE,
+    DELIVERY_OUTCOMES,
+    DELIVERY_RELEASED,
+    MESSAGE_COMPLETED,
+    MESSAGE_LOCKED,
+    MESSAGE_READY,
+    MESSAGE_STATES,
+    MESSAGE_UNSENT,
+    OP_ABANDON,
+    OP_RECEIVE,
+    OP_SEND,
+    OP_SETTLE,
+    Result,
+    Table,
+)
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+_SAMPLING_ERRORS: Final = 6.0
+
+
+def check(result: Result) -> list[str]:
+    """Every law that the rows break, a sentence each with its first offender; empty when all is well."""
+    laws = [
+        _codes_are_known,
+        _clocks_run_forward,
+        _states_match_times,
+        _messages_are_conserved,
+        _locks_are_exclusive,
+        _deliveries_are_counted,
+        _settled_while_locked,
+        _workers_do_one_thing,
+        _calls_match_rows,
+        _littles_law,
+    ]
+    if result.source.startswith("simulated"):  # an adapter samples while things go on
+        laws.append(_samples_match_rows)
+    return [broken for law in laws for broken in law(result)]
+
+
+def _offenders(where: str, mask: Mask, law: str) -> Iterator[str]:
+    count = int(np.count_nonzero(mask))
+    if count:
+        yield f"{where}: {law} ({count} rows, first {int(np.argmax(mask))})"
+
+
+def _codes_are_known(result: Result) -> Iterator[str]:
+    """Every code has a name, and every consumer, worker and message number exists."""
+    scenario, messages = result.scenario, result.messages
+    deliveries, calls = result.deliveries, result.calls
+    consumers = scenario.consumers
+    senders = scenario.producers.instances * scenario.producers.senders if scenario.producers else 0
+    callers = np.where(calls["op"] == OP_SEND, senders, consumers.instances)
+    started = ~np.isnan(deliveries["started_s"])
+    ranges: list[tuple[str, Mask, str]] = [
+        ("messages", _outside(messages["state"], len(MESSAGE_STATES)), "the state has no name"),
+        ("messages", _outside(messages["delivery"], deliveries.size, least=-1), "no such delivery"),
+        ("deliveries", _outside(deliveries["outcome"], len(DELIVERY_OUTCOMES)), "the outcome has no name"),
+        ("deliveries", _outside(deliveries["message"], messages.size), "no such message"),
+        ("deliveries", _outside(deliveries["consumer"], consumers.instances), "no such consumer"),
+        ("deliveries", (deliveries["worker"] < 0) & started, "a handler started without a worker"),
+        ("calls", _outside(calls["op"], len(CALL_OPS)), "the operation has no name"),
+        ("calls", _outside(calls["outcome"], len(CALL_OUTCOMES)), "the outcome has no name"),
+        ("calls", _outside(calls["consumer"], callers), "no such caller"),
+    ]
+    worker = deliveries["worker"]
+    home = (worker >= 0) & (worker // consumers.workers != deliveries["consumer"])
+    ranges.append(("deliveries", home, "the worker belongs to another consumer"))
+    for where, mask, law in ranges:
+        yield from _offenders(where, mask, law)
+
+
+def _outside(values: NDArray[Any], below: int | NDArray[Any], least: int = 0) -> Mask:
+    outside: Mask = (values < least) | (values >= below)
+    return outside
+
+
+def _clocks_run_forward(result: Result) -> Iterator[str]:
+    """due <= sent <= locked <= received <= started <= finished <= settled, and nothing after the horizon."""
+    messages, deliveries, calls = result.messages, result.deliveries, result.calls
+    due_s = messages["due_s"]
+    yield from _offenders("messages", np.append(np.diff(due_s) < 0.0, False), "the next one is due earlier")
+    steps = [
+        ("messages", ("due_s", "sent_s", "completed_s", "settled_s"), messages),
+        ("messages", ("sent_s", "left_s"), messages),
+        ("deliveries", ("locked_s", "received_s", "started_s", "finished_s", "settled_s"), deliveries),
+        ("deliveries", ("locked_s", "lock_end_s"), deliveries),
+        ("calls", ("start_s", "end_s"), calls),
+    ]
+    for where, names, table in steps:
+        for i, first in enumerate(names):
+            for then in names[i + 1 :]:
+                yield from _offenders(where, table[then] < table[first], f"{then} is before {first}")
+        for name in names:
+            yield from _offenders(where, table[name] > result.horizon_s, f"{name} is after the horizon")
+    early = deliveries["locked_s"] < messages["sent_s"][deliveries["message"]]
+    yield from _offenders("deliveries", early, "locked before it was sent")
+    ends_s = calls["end_s"][~np.isnan(calls["end_s"])]
+    in_order = bool((np.diff(ends_s) >= 0.0).all()) and not np.isnan(calls["end_s"][: ends_s.size]).any()
+    if not in_order:
+        yield "calls: rows are in the order of end_s, and open calls come last"
+
+
+def _states_match_times(result: Result) -> Iterator[str]:
+    """A message has left if and only if its state says so; what is in the broker has been sent and locked."""
+    messages = result.messages
+    state = messages["state"]
+    stays = (state == MESSAGE_UNSENT) | (state == MESSAGE_READY) | (state == MESSAGE_LOCKED)
+    yield from _offenders("messages", stays != np.isnan(messages["left_s"]), "left_s contradicts the state")
+    sent = ~np.isnan(messages["sent_s"])
+    yield from _offenders("messages", (state == MESSAGE_UNSENT) & sent, "unsent, with a time of sending")
+    here = (state == MESSAGE_READY) | (state == MESSAGE_LOCKED) | (state == MESSAGE_COMPLETED)
+    yield from _offenders("messages", here & ~sent, "in the broker without having been sent")
+    done = state == MESSAGE_COMPLETED
+    for name in ("completed_s", "settled_s"):
+        yield from _offenders("messages", done == np.isnan(messages[name]), f"{name} contradicts the state")
+    live = result.deliveries["message"][np.isnan(result.deliveries["lock_end_s"])]
+    locks = np.bincount(live, minlength=messages.size)
+    locked = state == MESSAGE_LOCKED
+    yield from _offenders("messages", locked != (locks == 1), "the state contradicts the live locks")
+
+
+def _messages_are_conserved(result: Result) -> Iterator[str]:
+    """Every message is in one state, and each completed one has one completing delivery, which is its own."""
+    messages, deliveries = result.messages, result.deliveries
+    done = messages["state"] == MESSAGE_COMPLETED
+    completing = deliveries["outcome"] == DELIVERY_COMPLETED
+    per_message = np.bincount(deliveries["message"][completing], minlength=messages.size)
+    yield from _offenders("messages", per_message != done, "completed by no delivery, or by several")
+    row = messages["delivery"]
+    yield from _offenders("messages", done & (row < 0), "completed, without its delivery")
+    own = np.flatnonzero(done & (row >= 0))
+    named = deliveries[row[own]]
+    wrong = np.zeros(messages.size, dtype=np.bool_)
+    wrong[own] = (
+        (named["message"] != own)
+        | (named["outcome"] != DELIVERY_COMPLETED)
+        | (named["finished_s"] != messages["completed_s"][own])
+        | (named["settled_s"] != messages["settled_s"][own])
+    )
+    yield from _offenders("messages", wrong, "differs from the delivery that completed it")
+
+
+def _by_message(deliveries: Table) -> tuple[Table, Mask]:
+    """The deliveries sorted by message, in hand-out order, and where the next row is of the same message."""
+    ordered = deliveries[np.argsort(deliveries["message"], kind="stable")]
+    return ordered, ordered["message"][1:] == ordered["message"][:-1]
+
+
+def _locks_are_exclusive(result: Result) -> Iterator[str]:
+    """A message has no two locks at a time: the next begins when the one before has ended."""
+    ordered, same = _by_message(result.deliveries)
+    apart = ordered["locked_s"][1:] >= ordered["lock_end_s"][:-1]
+    yield from _offenders("deliveries by message", same & ~apart, "locked again while it was locked")
+
+
+def _deliveries_are_counted(result: Result) -> Iterator[str]:
+    """Delivery numbers start at 1 and rise by one, but for a delivery that was given back uncounted."""
+    ordered, same = _by_message(result.deliveries)
+    number, released = ordered["delivery_no"], ordered["outcome"] == DELIVERY_RELEASED
+    step = np.diff(number)
+    right = (step == 1) | (released[:-1] & (step == 0))
+    yield from _offenders("deliveries by message", same & ~right, "the next delivery number is not one more")
+    first = np.append(True, ~same)[: ordered.size]
+    yield from _offenders("deliveries by message", first & (number != 1), "the first one has another number")
+    every = np.bincount(result.deliveries["message"], minlength=result.messages.size)
+    counted = result.deliveries["message"][result.deliveries["outcome"] != DELIVERY_RELEASED]
+    least = np.bincount(counted, minlength=result.messages.size)
+    told = result.messages["deliveries"]
+    yield from _offenders("messages", (told < least) | (told > every), "its count of deliveries is wrong")
+
+
+def _settled_while_locked(result: Result) -> Iterator[str]:
+    """A delivery is completed or abandoned only while it holds the lock, and the lock ends with that."""
+    deliveries = result.deliveries
+    outcome, settled_s = deliveries["outcome"], deliveries["settled_s"]
+    settled = (outcome == DELIVERY_COMPLETED) | (outcome == DELIVERY_ABANDONED)
+    missing = settled & np.isnan(settled_s)
+    yield from _offenders("deliveries", missing, "settled at no time")
+    late = settled & (settled_s > deliveries["lock_end_s"])
+    yield from _offenders("deliveries", late, "settled after its lock had ended")
+    dead = (outcome == DELIVERY_LATE) | (outcome == DELIVERY_DROPPED)
+    yield from _offenders("deliveries", dead & ~np.isnan(settled_s), "settled though its lock was lost")
+    alive = dead & np.isnan(deliveries["lock_end_s"])
+    yield from _offenders("deliveries", alive, "said to have lost a lock that has not ended")
+
+
+def _workers_do_one_thing(result: Result) -> Iterator[str]:
+    """A worker has one delivery at a time: it starts the next after it has finished the one before."""
+    handled = result.deliveries[~np.isnan(result.deliveries["started_s"])]
+    ordered = handled[np.lexsort((handled["started_s"], handled["worker"]))]
+    same = ordered["worker"][1:] == ordered["worker"][:-1]
+    apart = ordered["started_s"][1:] >= ordered["finished_s"][:-1]
+    yield from _offenders("deliveries by worker", same & ~apart, "started before the one before had ended")
+
+
+def _calls_match_rows(result: Result) -> Iterator[str]:
+    """What the calls carried is what the rows say: received, completed and abandoned, one for one."""
+    calls, deliveries = result.calls, result.deliveries
+    ended = calls[~np.isnan(calls["end_s"])]
+    empty = (ended["outcome"] == CALL_EMPTY) != ((ended["op"] == OP_RECEIVE) & (ended["count"] == 0))
+    yield from _offenders("calls", empty, "empty is a receive that brought nothing, and nothing else")
+    outcome = deliveries["outcome"]
+    right = (outcome == DELIVERY_COMPLETED) | (outcome == DELIVERY_LATE)
+    told: list[tuple[str, int, Mask]] = [("completed or late", OP_SETTLE, right)]
+    if result.scenario.failures.on_failure == "abandon":
+        failed = (outcome == DELIVERY_ABANDONED) | (outcome == DELIVERY_FAILED)
+        told.append(("abandoned or failed", OP_ABANDON, failed))
+    if result.scenario.behaviour().discipline == "poll":
+        told.append(("received", OP_RECEIVE, ~np.isnan(deliveries["received_s"])))
+    for name, op, mask in told:
+        carried, rows = int(ended["count"][ended["op"] == op].sum()), int(np.count_nonzero(mask))
+        if carried != rows:
+            yield f"calls: {CALL_OPS[op]} calls carried {carried} messages, but {rows} deliveries are {name}"
+
+
+def _littles_law(result: Result) -> Iterator[str]:
+    """The mean number in the system over time is the sum of all times in it, over the length of the run.
+
+    From the rows alone it is an identity, which an order of rows or a time that is wrong breaks. The sampled
+    states must agree with it within the error that comes from looking only now and then.
+    """
+    times_s, horizon_s = result.states["time_s"], result.horizon_s
+    due_s, left_s = np.sort(result.messages["due_s"]), np.sort(result.messages["left_s"])
+    left_s = left_s[~np.isnan(left_s)]
+    waited_s = float((np.fmin(result.messages["left_s"], horizon_s) - result.messages["due_s"]).sum())
+    area_s = float(_area_s(due_s, np.array([horizon_s]))[0] - _area_s(left_s, np.array([horizon_s]))[0])
+    if abs(area_s - waited_s) > 1e-9 * (waited_s + horizon_s) * max(due_s.size, 1) ** 0.5:
+        yield f"messages: {area_s:g} message seconds in the system, but {waited_s:g} of waiting"
+    if times_s.size < 2:
+        return
+    exact_s = np.diff(_area_s(due_s, times_s) - _area_s(left_s, times_s))
+    number = sum(result.states[name] for name in ("unsent", "backlog", "in_flight"))
+    seen_s = np.asarray(number, dtype=np.float64)[:-1] * np.diff(times_s)
+    rows = np.searchsorted(due_s, times_s[:-1], "right") - np.searchsorted(left_s, times_s[:-1], "right")
+    error_s = exact_s - rows * np.diff(times_s)  # of looking once a step at what the rows say
+    allowed_s = _SAMPLING_ERRORS * float(np.sqrt((error_s**2).sum())) + abs(float(error_s.sum()))
+    if abs(float(seen_s.sum() - exact_s.sum())) > allowed_s + 1e-9 * float(exact_s.sum()):
+        mean, of_rows = float(seen_s.sum()) / horizon_s, float(exact_s.sum()) / horizon_s
+        yield f"states: {mean:g} messages in the system on average, but {of_rows:g} by Little's law"
+
+
+def _area_s(instants_s: Floats, times_s: Floats) -> Floats:
+    """For each time, the sum of what has passed since every instant before it; instants ascending."""
+    before = np.searchsorted(instants_s, times_s, side="right")
+    sums = np.append(0.0, np.cumsum(instants_s))
+    area: Floats = before * times_s - sums[before]
+    return area
+
+
+def _samples_match_rows(result: Result) -> Iterator[str]:
+    """At each sampled instant the counts of the state are those of the rows.
+
+    What happens at the very instant of a sample may be counted or not, so each count has a lowest and a
+    highest value. A worker is busy from the take to the end of its settlement, which takes longer than its
+    handler.
+    """
+    messages, deliveries, states = result.messages, result.deliveries, result.states
+    times_s = states["time_s"]
+    never_sent = messages["left_s"][np.isnan(messages["sent_s"])]
+    in_broker = messages[~np.isnan(messages["sent_s"])]
+    unsent = _between(messages["due_s"], np.append(in_broker["sent_s"], never_sent), times_s)
+    in_flight = _between(deliveries["locked_s"], deliveries["lock_end_s"], times_s)
+    stored = _between(in_broker["sent_s"], in_broker["left_s"], times_s)
+    backlog = stored[0] - in_flight[1], stored[1] - in_flight[0]
+    ranges: list[tuple[str, Counts, Counts]] = [
+        ("unsent", *unsent),
+        ("in_flight", *in_flight),
+        ("backlog", *backlog),
+    ]
+    handling = _between(deliveries["started_s"], deliveries["finished_s"], times_s)
+    workers = result.scenario.consumers.instances * result.scenario.consumers.workers
+    ranges.append(("busy_workers", handling[0], np.full(times_s.size, workers)))
+    ranges.append(("buffered", *_buffered(deliveries, states, handling[1], times_s)))
+    for name, low, high in ranges:
+        wrong = (states[name] < low) | (states[name] > high)
+        yield from _offenders("states", wrong, f"{name} is not what the rows say")
+
+
+def _buffered(deliveries: Table, states: Table, handling: Counts, times_s: Floats) -> tuple[Counts, Counts]:
+    """How many messages wait in clients: received and not started.
+
+    When a message that was never started left the buffer is not written down, so it may be counted or not.
+    A worker that is busy without handling may hold one that it has taken and not yet started.
+    """
+    never = np.isnan(deliveries["started_s"])
+    waits = _between(deliveries["received_s"][~never], deliveries["started_s"][~never], times_s)
+    maybe = np.searchsorted(np.sort(deliveries["received_s"][never]), times_s, side="right")
+    taken = np.maximum(states["busy_workers"] - handling, 0)
+    return np.maximum(waits[0] - taken, 0), waits[1] + maybe
+
+
+def _between(begin_s: Floats, end_s: Floats, times_s: Floats) -> tuple[Counts, Counts]:
+    """The lowest and highest number of intervals that contain each time; an end of NaN is still to come."""
+    begin_s, end_s = np.sort(begin_s), np.sort(end_s)
+    low = np.searchsorted(begin_s, times_s, "left") - np.searchsorted(end_s, times_s, "right")
+    high = np.searchsorted(begin_s, times_s, "right") - np.searchsorted(end_s, times_s, "left")
+    return low, high
