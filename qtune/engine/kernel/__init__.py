@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from qtune.engine.kernel.compiled import COMPILED
 from qtune.engine.kernel.loop import advance, begin
 from qtune.engine.kernel.workers import SETTLING
 from qtune.engine.kernel.world import FINISHED, Array, World, grown, make_world
 from qtune.engine.plan import Plan
+
+if COMPILED:
+    import qtune.engine.kernel.memory  # noqa: F401  (tells the compiler what a world is)
 
 __all__ = ["run"]
 
@@ -23,7 +27,7 @@ def run(plan: Plan) -> tuple[Array, Array, Array, Array]:
 
 def _tables(world: World, plan: Plan) -> tuple[Array, Array, Array, Array]:
     """The rows of a finished run; what was known to come after the horizon has not come."""
-    broker = world.broker[0]
+    broker = world.broker
     deliveries = world.deliveries[: broker.deliveries]
     for worker in world.workers[: plan.workers_total]:
         if worker.phase == SETTLING and worker.delivery >= 0 and worker.finished_s <= plan.horizon_s:

@@ -26,8 +26,8 @@ def before(w, a, b):  # type: ignore[no-untyped-def]
 @step
 def put(w, time_s, start_s, half_s, delivery, what, succeeded, receiver):  # type: ignore[no-untyped-def]
     """Note a step in the background."""
-    place = w.broker[0].background
-    w.broker[0].background += 1
+    place = w.broker.background
+    w.broker.background += 1
     while place > 0:
         above = (place - 1) >> 1
         other = w.background[above]
@@ -49,7 +49,7 @@ def put(w, time_s, start_s, half_s, delivery, what, succeeded, receiver):  # typ
 @step
 def drop_first(w):  # type: ignore[no-untyped-def]
     """Forget the step that was due first."""
-    b = w.broker[0]
+    b = w.broker
     b.background -= 1
     last, place = b.background, 0
     while True:
@@ -69,7 +69,7 @@ def drop_first(w):  # type: ignore[no-untyped-def]
 @step
 def settle_in_background(w, worker, now_s):  # type: ignore[no-untyped-def]
     """Send a settle on its way; it does not hold up the worker, but it needs the client's core."""
-    p = w.plan[0]
+    p = w.plan
     row = w.workers[worker]
     its = w.deliveries[row.delivery & (len(w.deliveries) - 1)]
     round_trip_s = value(w, streams.SETTLE, streams.SETTLE, its.message, its.delivery_no)
@@ -100,13 +100,13 @@ def release_unread(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row.received += count
     row.landed -= count
     row.tail -= count
-    w.broker[0].buffered -= count
+    w.broker.buffered -= count
 
 
 @step
 def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
     """A settle reaches the broker or is confirmed there, or a release arrives."""
-    q = w.pending[0]
+    q = w.pending
     first = w.background[0]
     what, delivery, receiver = first.step, first.delivery, first.receiver
     start_s, half_s, succeeded = first.start_s, first.half_s, first.succeeded
@@ -131,6 +131,6 @@ def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
     q.settle_single = delivery
     q.settle_count = 1
     q.settle_succeeded = succeeded
-    if w.plan[0].credit_at_settle:
+    if w.plan.credit_at_settle:
         w.receivers[receiver].freed += 1
     q.feed_from, q.feed_to = receiver, receiver + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, nan
+from math import nan
 
 from qtune.engine import streams
 from qtune.engine.kernel.calendar import earliest, set_slot
@@ -32,7 +32,7 @@ WAITING = 2
 @step
 def add_call(w, start_s, end_s, consumer, op, count, outcome):  # type: ignore[no-untyped-def]
     """Note a call that has ended."""
-    b = w.broker[0]
+    b = w.broker
     row = w.calls[b.calls & (len(w.calls) - 1)]
     b.calls += 1
     row.start_s = start_s
@@ -46,7 +46,7 @@ def add_call(w, start_s, end_s, consumer, op, count, outcome):  # type: ignore[n
 @step
 def new_message(w, due_s):  # type: ignore[no-untyped-def]
     """Note a message that falls due; its number."""
-    b = w.broker[0]
+    b = w.broker
     row = w.messages[b.created & (len(w.messages) - 1)]
     row.due_s = due_s
     row.sent_s = nan
@@ -76,25 +76,26 @@ def refuse(w, message, now_s):  # type: ignore[no-untyped-def]
     row = w.messages[message & (len(w.messages) - 1)]
     row.state = MESSAGE_REJECTED
     row.left_s = now_s
-    w.broker[0].unsent -= 1
-    if w.plan[0].customers > 0:
+    w.broker.unsent -= 1
+    if w.plan.customers > 0:
         think(w, w.customer_of[message & (len(w.messages) - 1)], now_s)
 
 
 @step
 def store(w, message, now_s):  # type: ignore[no-untyped-def]
     """Keep a message and make it ready."""
-    b = w.broker[0]
+    b = w.broker
     mask = len(w.messages) - 1
     row = w.messages[message & mask]
     row.sent_s = now_s
     row.state = MESSAGE_READY
+    b.entered = message + 1
     b.unsent -= 1
     b.stored += 1
     w.ready[b.ready_tail & mask] = message
     b.ready_tail += 1
     b.backlog += 1
-    if w.plan[0].retention_s <= w.plan[0].horizon_s:
+    if w.plan.retention_s <= w.plan.horizon_s:
         w.kept[b.kept_tail & mask] = message
         b.kept_tail += 1
 
@@ -102,7 +103,7 @@ def store(w, message, now_s):  # type: ignore[no-untyped-def]
 @step
 def is_full(w):  # type: ignore[no-untyped-def]
     """Whether the queue's bound is reached."""
-    return w.plan[0].capacity_messages > 0 and w.broker[0].stored >= w.plan[0].capacity_messages
+    return w.plan.capacity_messages > 0 and w.broker.stored >= w.plan.capacity_messages
 
 
 @step
@@ -113,66 +114,71 @@ def begin_send(w, sender, message, now_s):  # type: ignore[no-untyped-def]
     row.message = message
     round_trip_s = value(w, streams.SEND, streams.SEND, message, 0)
     row.half_s = 0.5 * round_trip_s
-    row.phase = 0
-    if w.plan[0].calls_served_at_once > 0:
-        set_slot(w, w.slots.senders + sender, now_s + row.half_s)
-    else:
-        row.phase = 1
-        set_slot(w, w.slots.senders + sender, now_s + round_trip_s)
+    limited = w.plan.calls_served_at_once > 0
+    row.phase = 0 if limited else 1
+    set_slot(w, w.slots.senders + sender, now_s + (row.half_s if limited else round_trip_s))
 
 
 @step
-def sender_done(w, sender, now_s):  # type: ignore[no-untyped-def]
-    """A send is confirmed; the sender takes the message that has waited longest."""
-    b = w.broker[0]
-    add_call(w, w.senders[sender].start_s, now_s, sender, OP_SEND, 1, CALL_OK)
-    if b.next_to_send < b.created:
-        b.next_to_send += 1
-        begin_send(w, sender, b.next_to_send - 1, now_s)
-    else:
-        w.idle_senders[b.idle_senders] = sender
-        b.idle_senders += 1
-        set_slot(w, w.slots.senders + sender, inf)
+def open_door(w, now_s):  # type: ignore[no-untyped-def]
+    """Let in what waits at the door as far as there is room, and let senders who are rid of a message send another."""
+    p, b = w.plan, w.broker
+    while True:
+        if b.door_head < b.door_tail and (p.rejects_when_full or not is_full(w)):
+            sender = w.door[b.door_head & (len(w.door) - 1)]
+            b.door_head += 1
+            if is_full(w):
+                refuse(w, w.senders[sender].message, now_s)
+            else:
+                store(w, w.senders[sender].message, now_s)
+            add_call(w, w.senders[sender].start_s, now_s, sender, OP_SEND, 1, CALL_OK)
+            w.idle_senders[b.idle_senders] = sender
+            b.idle_senders += 1
+        elif b.idle_senders == 0 or b.next_to_send == b.created:
+            return
+        if b.idle_senders > 0 and b.next_to_send < b.created:
+            b.idle_senders -= 1
+            b.next_to_send += 1
+            begin_send(w, w.idle_senders[b.idle_senders], b.next_to_send - 1, now_s)
+
+
+@step
+def enter(w, now_s):  # type: ignore[no-untyped-def]
+    """Let in what has fallen due but is not in yet, as far as there is room (where there are no senders)."""
+    p, b = w.plan, w.broker
+    while b.entered < b.created:
+        if is_full(w):
+            if not p.rejects_when_full:
+                return
+            refuse(w, b.entered, now_s)
+            b.entered += 1
+        else:
+            store(w, b.entered, now_s)
 
 
 @step
 def leave(w, message, state, now_s):  # type: ignore[no-untyped-def]
     """A message is gone: its place in the queue and its customer are free."""
-    p, b = w.plan[0], w.broker[0]
     mask = len(w.messages) - 1
     row = w.messages[message & mask]
     row.state = state
     row.left_s = now_s
-    b.stored -= 1
-    if p.customers > 0:
+    w.broker.stored -= 1
+    if w.plan.customers > 0:
         think(w, w.customer_of[message & mask], now_s)
-    if p.capacity_messages > 0 and not p.rejects_when_full:
-        if p.senders > 0:
-            if b.door_head < b.door_tail:
-                sender = w.door[b.door_head & (len(w.door) - 1)]
-                b.door_head += 1
-                store(w, w.senders[sender].message, now_s)
-                sender_done(w, sender, now_s)
-        elif b.entered < b.created:
-            b.entered += 1
-            store(w, b.entered - 1, now_s)
 
 
 @step
 def give_back(w, message, counted, now_s):  # type: ignore[no-untyped-def]
-    """A locked message is free again: dead-lettered after too many deliveries, expired, or ready."""
-    p, b = w.plan[0], w.broker[0]
+    """A locked message is free again: ready, or the state in which it is to leave."""
+    p, b = w.plan, w.broker
     mask = len(w.messages) - 1
     row = w.messages[message & mask]
     row.delivery = -1
-    state = MESSAGE_READY
     if counted and p.max_deliveries > 0 and row.deliveries >= p.max_deliveries:
-        state = MESSAGE_DEAD_LETTERED
-    elif row.sent_s + p.retention_s <= now_s:
-        state = MESSAGE_EXPIRED
-    if state != MESSAGE_READY:
-        leave(w, message, state, now_s)
-        return
+        return MESSAGE_DEAD_LETTERED
+    if row.sent_s + p.retention_s <= now_s:
+        return MESSAGE_EXPIRED
     row.state = MESSAGE_READY
     b.backlog += 1
     if p.redelivers_first:
@@ -181,13 +187,14 @@ def give_back(w, message, counted, now_s):  # type: ignore[no-untyped-def]
     else:
         w.ready[b.ready_tail & mask] = message
         b.ready_tail += 1
+    return MESSAGE_READY
 
 
 @step
 def start_lock(w, delivery, now_s):  # type: ignore[no-untyped-def]
     """Lock a delivery from now on, for the first time or again."""
-    b = w.broker[0]
-    end_s = now_s + w.plan[0].lock_s
+    b = w.broker
+    end_s = now_s + w.plan.lock_s
     mask = len(w.lock_end_s) - 1
     w.deliveries[delivery & (len(w.deliveries) - 1)].lock_end_s = end_s
     w.lock_end_s[b.lock_tail & mask] = end_s
@@ -198,7 +205,7 @@ def start_lock(w, delivery, now_s):  # type: ignore[no-untyped-def]
 @step
 def next_message(w):  # type: ignore[no-untyped-def]
     """Take the message that is ready first; entries of messages that are gone are dropped."""
-    b = w.broker[0]
+    b = w.broker
     mask = len(w.messages) - 1
     while b.returned_head < b.returned_tail:
         message = w.returned[b.returned_head & mask]
@@ -215,7 +222,7 @@ def next_message(w):  # type: ignore[no-untyped-def]
 @step
 def hand_out(w, consumer, now_s):  # type: ignore[no-untyped-def]
     """Lock the next ready message; the number of the new delivery."""
-    b = w.broker[0]
+    b = w.broker
     message = next_message(w)
     row = w.messages[message & (len(w.messages) - 1)]
     delivery = b.deliveries
@@ -245,7 +252,7 @@ def hand_out(w, consumer, now_s):  # type: ignore[no-untyped-def]
 @step
 def holds(w, delivery):  # type: ignore[no-untyped-def]
     """Whether the lock of this delivery still stands."""
-    b = w.broker[0]
+    b = w.broker
     if delivery < b.deliveries_from:
         return False
     message = w.deliveries[delivery & (len(w.deliveries) - 1)].message
@@ -258,7 +265,7 @@ def holds(w, delivery):  # type: ignore[no-untyped-def]
 @step
 def lock_is_live(w):  # type: ignore[no-untyped-def]
     """Whether the lock at the head of the queue of locks stands and has not been renewed."""
-    b = w.broker[0]
+    b = w.broker
     mask = len(w.lock_end_s) - 1
     delivery = w.lock_delivery[b.lock_head & mask]
     if not holds(w, delivery):
@@ -275,7 +282,7 @@ def settle_one(w, delivery, succeeded, now_s):  # type: ignore[no-untyped-def]
         return -2
     row.settled_s = now_s
     row.lock_end_s = now_s
-    w.broker[0].in_flight -= 1
+    w.broker.in_flight -= 1
     if not succeeded:
         row.outcome = DELIVERY_ABANDONED
         return row.message
@@ -295,7 +302,7 @@ def release_one(w, delivery, now_s):  # type: ignore[no-untyped-def]
     if not holds(w, delivery):
         return -2
     row.lock_end_s = now_s
-    w.broker[0].in_flight -= 1
+    w.broker.in_flight -= 1
     w.messages[row.message & (len(w.messages) - 1)].deliveries -= 1
     return row.message
 
@@ -303,7 +310,7 @@ def release_one(w, delivery, now_s):  # type: ignore[no-untyped-def]
 @step
 def wait_in_line(w, receiver):  # type: ignore[no-untyped-def]
     """A receiver waits for messages, behind those who do already; entries of calls that are over are dropped."""
-    b = w.broker[0]
+    b = w.broker
     mask = len(w.demand) - 1
     if b.demand_tail - b.demand_head > mask:
         kept = b.demand_head
@@ -322,7 +329,7 @@ def wait_in_line(w, receiver):  # type: ignore[no-untyped-def]
 @step
 def in_line(w, place):  # type: ignore[no-untyped-def]
     """Whether the receiver at this place of the line still waits with the call that put it there."""
-    if w.plan[0].discipline != POLL:
+    if w.plan.discipline != POLL:
         return True
     row = w.receivers[w.demand[place & (len(w.demand) - 1)]]
     return row.state == WAITING and row.call == w.demand_call[place & (len(w.demand) - 1)]
@@ -331,7 +338,7 @@ def in_line(w, place):  # type: ignore[no-untyped-def]
 @step
 def next_in_line(w):  # type: ignore[no-untyped-def]
     """The receiver that has waited longest."""
-    b = w.broker[0]
+    b = w.broker
     while not in_line(w, b.demand_head):
         b.demand_head += 1
     b.demand_head += 1

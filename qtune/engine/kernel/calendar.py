@@ -1,8 +1,10 @@
-"""The calendar: a tournament tree with one leaf for each slot; the smaller slot wins among equal times."""
+"""The calendar: a tournament tree with one leaf for each slot; the smaller slot wins among equal times.
+
+An event notes new times for the few slots it concerns; the tree is replayed once for each of them when the event is
+over. A slot that is set twice in one event costs one replay.
+"""
 
 from __future__ import annotations
-
-from math import inf
 
 from qtune.engine.kernel.compiled import step
 
@@ -10,24 +12,34 @@ from qtune.engine.kernel.compiled import step
 @step
 def set_slot(w, slot, time_s):  # type: ignore[no-untyped-def]
     """Let a slot be due at this time, instead of any other; infinity: not at all."""
-    times, winners = w.times, w.winners
-    node = slot + (len(times) >> 1)
-    times[node] = time_s
-    winner = slot
-    while node > 1:
-        other_s = times[node ^ 1]
-        if other_s < time_s or (other_s == time_s and (node & 1) == 1):
-            time_s = other_s
-            winner = winners[node ^ 1]
-        node >>= 1
-        times[node] = time_s
-        winners[node] = winner
+    b = w.broker
+    w.slot_s[slot] = time_s
+    w.changed[b.changed] = slot
+    b.changed += 1
 
 
 @step
-def clear_slot(w, slot):  # type: ignore[no-untyped-def]
-    """Let a slot not be due."""
-    set_slot(w, slot, inf)
+def replay(w):  # type: ignore[no-untyped-def]
+    """Bring the tree up to date with the slots that were set."""
+    times, winners, b = w.times, w.winners, w.broker
+    leaves = len(times) >> 1
+    for place in range(b.changed):
+        slot = w.changed[place]
+        time_s = w.slot_s[slot]
+        node = slot + leaves
+        if times[node] == time_s:
+            continue
+        times[node] = time_s
+        winner = slot
+        while node > 1:
+            other_s = times[node ^ 1]
+            if other_s < time_s or (other_s == time_s and (node & 1) == 1):
+                time_s = other_s
+                winner = winners[node ^ 1]
+            node >>= 1
+            times[node] = time_s
+            winners[node] = winner
+    b.changed = 0
 
 
 @step
@@ -47,5 +59,6 @@ def compute(w, consumer, need_s, now_s):  # type: ignore[no-untyped-def]
     """When a piece of the client's own work is done: it holds one of the consumer's cores."""
     if need_s <= 0.0:
         return now_s
-    w.broker[0].core_busy_s += need_s
-    return earliest(w.core_free_s[consumer], w.plan[0].cores, now_s, need_s)
+    w.broker.core_busy_s += need_s
+    return earliest(w.core_free_s[consumer], w.plan.cores, now_s, need_s)
+

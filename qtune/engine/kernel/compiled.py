@@ -30,7 +30,7 @@ def step(function: Function) -> Function:
     """Mark one named step of the loop: it is woven into the loop, so it costs no call."""
     if not COMPILED:
         return function
-    compiled: Function = numba.njit(forceinline=True, _nrt=False)(function)
+    compiled: Function = numba.njit(forceinline=True, _nrt=False, error_model="numpy")(function)
     return compiled
 
 
@@ -38,16 +38,17 @@ def entry(function: Function) -> Function:
     """Mark a function that Python calls: it lets other threads run, and its compiled code is kept on disk."""
     if not COMPILED:
         return function
-    compiled = numba.njit(nogil=True, _nrt=False)(function)
+    compiled = numba.njit(nogil=True, _nrt=False, error_model="numpy")(function)
     compiled._cache = _stamped_cache(function)
     result: Function = compiled
     return result
 
 
 def source_stamp(folder: Path) -> str:
-    """A digest of every Python file in a folder and of the streams' module beside it."""
+    """A digest of every Python file in the kernel's folder, and of the three outside whose constants it compiles in."""
     digest = hashlib.sha256()
-    for path in [*sorted(folder.glob("*.py")), folder.parent / "streams.py", folder.parent / "plan.py"]:
+    others = [folder.parent / "streams.py", folder.parent / "plan.py", folder.parents[1] / "result.py"]
+    for path in [*sorted(folder.glob("*.py")), *others]:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -62,7 +62,7 @@ if COMPILED:
         return np.int64(bits(w.keys[stream], a, b) >> _11) < steps
 
 else:
-    from qtune.engine.reference.draws import quantile_function
+    from qtune.engine.quantiles import quantile_function
 
     def bits(key, a, b):  # type: ignore[no-untyped-def]
         """The 64 random bits of (a, b) in the stream with this key."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 from math import inf
 
 from qtune.engine.kernel.background import background_is_due, release_unread
-from qtune.engine.kernel.broker import add_call, give_back, leave, lock_is_live, think
-from qtune.engine.kernel.calendar import set_slot
+from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_is_live, open_door, think
+from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
-from qtune.engine.kernel.receivers import call_ends, credit_arrives, look, match, poll_is_due, push_lands
+from qtune.engine.kernel.receivers import call_ends, credit_arrives, look, match, poll_is_due, poll_waits, push_lands
 from qtune.engine.kernel.renewers import let_go, renewer_is_due, start_renewing
-from qtune.engine.kernel.source import admit, customer_is_due, next_due, sender_is_due, wake_sender
+from qtune.engine.kernel.source import admit, customer_is_due, next_due, sender_is_due
 from qtune.engine.kernel.workers import (
+    begin_settle,
     next_delivery,
     next_delivery_by_call,
     settle_all,
@@ -39,7 +40,7 @@ EVERYTHING = 1 << 62
 @entry
 def begin(w):  # type: ignore[no-untyped-def]
     """Set up every actor, and let each do its first step at time 0."""
-    p, b, q = w.plan[0], w.broker[0], w.pending[0]
+    p, b, q = w.plan, w.broker, w.pending
     for consumer in range(p.consumers):
         for place in range(p.renewers):
             renewer = consumer * p.renewers + place
@@ -71,17 +72,19 @@ def begin(w):  # type: ignore[no-untyped-def]
     set_slot(w, w.slots.samples, 0.0)
     clear(w)
     q.feed_to = p.receivers_total
-    conclude(w, 0.0)
 
 
 @step
 def clear(w):  # type: ignore[no-untyped-def]
     """Forget what the last event set off."""
-    q = w.pending[0]
+    q = w.pending
     q.settle_single = -1
     q.settle_count = 0
     q.back = -1
     q.counted = 1
+    q.gone = -1
+    q.polled = -1
+    q.settle_next = -1
     q.call = 0
     q.let_go = -1
     q.unread = -1
@@ -92,27 +95,41 @@ def clear(w):  # type: ignore[no-untyped-def]
 @step
 def conclude(w, now_s):  # type: ignore[no-untyped-def]
     """Do what an event set off: settles first, then who is served, then the workers, and the receivers last."""
-    p, b, q = w.plan[0], w.broker[0], w.pending[0]
+    p, b, q = w.plan, w.broker, w.pending
     if q.settle_count > 0:
         settle_all(w, now_s)
+    state = MESSAGE_READY
     if q.back >= 0:
-        give_back(w, q.back, q.counted == 1, now_s)
+        state = give_back(w, q.back, q.counted == 1, now_s)
+    elif q.gone >= 0:
+        state = MESSAGE_EXPIRED
+    if state != MESSAGE_READY:
+        leave(w, max(q.back, q.gone), state, now_s)
+    if p.senders > 0:
+        open_door(w, now_s)
+    elif b.entered < b.created:
+        enter(w, now_s)
     if b.backlog > 0 and b.waiting > 0:
         match(w, now_s)
+    if q.polled >= 0:
+        poll_waits(w, q.polled, now_s)
     if q.call == 1:
         add_call(w, q.call_start_s, now_s, q.call_consumer, q.call_op, q.call_count, q.call_outcome)
     if q.let_go >= 0:
         let_go(w, q.let_go, now_s)
+    if q.settle_next >= 0:
+        begin_settle(w, q.settle_next, q.everything, now_s)
     if q.unread >= 0 and p.discipline == LINK_BURST and p.prefetch == 0:
         release_unread(w, q.unread, now_s)
     for receiver in range(q.feed_from, q.feed_to):
         feed(w, receiver, now_s)
+    replay(w)
 
 
 @step
 def feed(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """Let idle workers start on what is there, and then the receiver look for more."""
-    p = w.plan[0]
+    p = w.plan
     row = w.receivers[receiver]
     while True:
         if p.discipline == LINK_BURST:
@@ -134,7 +151,7 @@ def feed(w, receiver, now_s):  # type: ignore[no-untyped-def]
 @step
 def room(w):  # type: ignore[no-untyped-def]
     """Which array could be too small for the next event; FINISHED when none."""
-    b, most = w.broker[0], w.plan[0].most_at_once
+    b, most = w.broker, w.plan.most_at_once
     if b.deliveries - b.deliveries_from + most > len(w.deliveries):
         return MORE_DELIVERIES
     if b.calls - b.calls_from + most > len(w.calls):
@@ -157,7 +174,7 @@ def slot_is_due(w, slot, now_s):  # type: ignore[no-untyped-def]
     elif slot < s.requests:
         background_is_due(w, now_s)
     elif slot < s.landings:
-        if w.plan[0].discipline == POLL:
+        if w.plan.discipline == POLL:
             poll_is_due(w, slot - s.requests, now_s)
         else:
             credit_arrives(w, slot - s.requests, now_s)
@@ -184,7 +201,7 @@ def timer_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
     if w.receivers[receiver].in_call == 1:
         call_ends(w, receiver)
     else:
-        w.pending[0].unread = receiver
+        w.pending.unread = receiver
 
 
 @step
@@ -195,13 +212,13 @@ def pause_ends(w, now_s):  # type: ignore[no-untyped-def]
         if w.pause_end_s[pause] > now_s:
             next_s = min(next_s, w.pause_end_s[pause])
     set_slot(w, w.slots.pause, next_s)
-    w.pending[0].feed_from, w.pending[0].feed_to = 0, w.plan[0].receivers_total
+    w.pending.feed_from, w.pending.feed_to = 0, w.plan.receivers_total
 
 
 @step
 def sample(w, now_s):  # type: ignore[no-untyped-def]
     """Write the state down."""
-    p, b = w.plan[0], w.broker[0]
+    p, b = w.plan, w.broker
     row = w.states[b.tick]
     row.time_s = now_s
     row.core_busy_s = b.core_busy_s
@@ -217,7 +234,7 @@ def sample(w, now_s):  # type: ignore[no-untyped-def]
 @step
 def lock_runs_out(w, now_s):  # type: ignore[no-untyped-def]
     """The lock at the head of the queue of locks has run out."""
-    b, q = w.broker[0], w.pending[0]
+    b, q = w.broker, w.pending
     delivery = w.lock_delivery[b.lock_head & (len(w.lock_end_s) - 1)]
     b.lock_head += 1
     b.in_flight -= 1
@@ -227,23 +244,26 @@ def lock_runs_out(w, now_s):  # type: ignore[no-untyped-def]
 @step
 def retention_ends(w, now_s):  # type: ignore[no-untyped-def]
     """The oldest message has outlived its retention; if it is ready it is deleted."""
-    b = w.broker[0]
+    b = w.broker
     mask = len(w.messages) - 1
     message = w.kept[b.kept_head & mask]
     b.kept_head += 1
     if message >= b.messages_from and w.messages[message & mask].state == MESSAGE_READY:
         b.backlog -= 1
-        leave(w, message, MESSAGE_EXPIRED, now_s)
+        w.pending.gone = message
 
 
 @entry
 def advance(w):  # type: ignore[no-untyped-def]
     """Run to the horizon, or until an array must grow; says which (FINISHED when the horizon is reached)."""
-    p, b = w.plan[0], w.broker[0]
+    p, b = w.plan, w.broker
     s = w.slots
     lock_mask = len(w.lock_end_s) - 1
     eager = p.capacity_messages > 0 or p.retention_s <= p.horizon_s
+    now_s = 0.0
     while True:
+        conclude(w, now_s)
+        clear(w)
         code = room(w)
         if code != FINISHED:
             return code
@@ -273,14 +293,10 @@ def advance(w):  # type: ignore[no-untyped-def]
             code = admit(w, now_s, EVERYTHING)
         if code != FINISHED:
             return code
-        clear(w)
-        if arrives:
-            if p.senders > 0:
-                wake_sender(w, now_s)
-        elif slot < s.count:
-            slot_is_due(w, slot, now_s)
-        elif slot == s.count:
-            lock_runs_out(w, now_s)
-        else:
-            retention_ends(w, now_s)
-        conclude(w, now_s)
+        if not arrives:
+            if slot < s.count:
+                slot_is_due(w, slot, now_s)
+            elif slot == s.count:
+                lock_runs_out(w, now_s)
+            else:
+                retention_ends(w, now_s)

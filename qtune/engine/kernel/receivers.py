@@ -42,56 +42,53 @@ def begin_poll(w, receiver, room, now_s):  # type: ignore[no-untyped-def]
     row.asked = room
     row.start_s = now_s
     row.half_s = 0.5 * value(w, streams.RECEIVE, streams.RECEIVE, receiver, row.call)
-    leaves_s = compute(w, row.consumer, w.plan[0].call_cost_s, now_s)
+    leaves_s = compute(w, row.consumer, w.plan.call_cost_s, now_s)
     set_slot(w, w.slots.requests + receiver, leaves_s + row.half_s)
-
-
-@step
-def fetch(w, receiver, now_s):  # type: ignore[no-untyped-def]
-    """Lock what is ready, up to what was asked for, and send the answer."""
-    row = w.receivers[receiver]
-    mask = w.buffer.shape[1] - 1
-    for _ in range(min(row.asked, w.broker[0].backlog)):
-        w.buffer[receiver, row.tail & mask] = hand_out(w, row.consumer, now_s)
-        row.tail += 1
-    row.state = ANSWERED
-    set_slot(w, w.slots.requests + receiver, now_s + row.half_s)
 
 
 @step
 def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """A poll reaches the broker, has been served, has waited in vain, or its answer lands."""
-    p, b, q = w.plan[0], w.broker[0], w.pending[0]
+    p, q = w.plan, w.pending
     row = w.receivers[receiver]
-    slot = w.slots.requests + receiver
+    due_s = inf
     if row.state == ANSWERED:
-        answer_lands(w, receiver, now_s)
+        due_s = answer_lands(w, receiver, now_s)
     elif row.state == REQUESTED and p.calls_served_at_once > 0:
         row.state = SERVICED
-        set_slot(w, slot, served_at(w, streams.BROKER_RECEIVE, receiver, row.call, now_s))
+        due_s = served_at(w, streams.BROKER_RECEIVE, receiver, row.call, now_s)
     elif row.state == PAUSING:
         row.state = RESTING
-        set_slot(w, slot, inf)
         q.feed_from, q.feed_to = receiver, receiver + 1
     elif row.state == WAITING:
         row.state = ANSWERED
-        b.waiting -= 1
-        set_slot(w, slot, now_s + row.half_s)
-    elif b.backlog > 0:
-        fetch(w, receiver, now_s)
-    elif p.wait_s > 0.0:
+        w.broker.waiting -= 1
+        due_s = now_s + row.half_s
+    else:
         row.state = WAITING
         wait_in_line(w, receiver)
-        set_slot(w, slot, now_s + p.wait_s)
-    else:
+        q.polled = receiver
+    set_slot(w, w.slots.requests + receiver, due_s)
+
+
+@step
+def poll_waits(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """Nothing was ready for a poll that has just come: it waits, or is answered at once when it is a short poll."""
+    row = w.receivers[receiver]
+    if row.state != WAITING:
+        return
+    due_s = now_s + w.plan.wait_s
+    if w.plan.wait_s <= 0.0:
         row.state = ANSWERED
-        set_slot(w, slot, now_s + row.half_s)
+        w.broker.waiting -= 1
+        due_s = now_s + row.half_s
+    set_slot(w, w.slots.requests + receiver, due_s)
 
 
 @step
 def answer_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
-    """A poll's answer is in the client."""
-    p, q = w.plan[0], w.pending[0]
+    """A poll's answer is in the client; when its receiver is due again, if by itself."""
+    p, q = w.plan, w.pending
     row = w.receivers[receiver]
     mask = w.buffer.shape[1] - 1
     count = row.tail - row.landed
@@ -100,16 +97,19 @@ def answer_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row.landed = row.tail
     row.in_hand += count
     row.call += 1
-    w.broker[0].buffered += count
-    outcome = CALL_OK if count > 0 else CALL_EMPTY
-    add_call(w, row.start_s, now_s, row.consumer, OP_RECEIVE, count, outcome)
+    w.broker.buffered += count
+    q.call = 1
+    q.call_start_s = row.start_s
+    q.call_consumer = row.consumer
+    q.call_op = OP_RECEIVE
+    q.call_count = count
+    q.call_outcome = CALL_OK if count > 0 else CALL_EMPTY
     if count == 0 and p.idle_pause_s > 0.0:
         row.state = PAUSING
-        set_slot(w, w.slots.requests + receiver, now_s + p.idle_pause_s)
-    else:
-        row.state = RESTING
-        set_slot(w, w.slots.requests + receiver, inf)
-        q.feed_from, q.feed_to = receiver, receiver + 1
+        return now_s + p.idle_pause_s
+    row.state = RESTING
+    q.feed_from, q.feed_to = receiver, receiver + 1
+    return inf
 
 
 @step
@@ -130,7 +130,7 @@ def flow(w, receiver, limit, now_s):  # type: ignore[no-untyped-def]
 
 @step
 def credit_arrives(w, receiver, now_s):  # type: ignore[no-untyped-def]
-    """Credit reaches the broker: what is ready is pushed, and the rest of the credit waits in line."""
+    """Credit reaches the broker, and its link waits in line for messages."""
     row = w.receivers[receiver]
     mask = w.flow_s.shape[1] - 1
     limit = w.flow_limit[receiver, row.flow_head & mask]
@@ -139,50 +139,49 @@ def credit_arrives(w, receiver, now_s):  # type: ignore[no-untyped-def]
     set_slot(w, w.slots.requests + receiver, next_s)
     waited = row.pushed < row.known_limit
     row.known_limit = limit
-    while w.broker[0].backlog > 0 and row.pushed < limit:
-        push(w, receiver, now_s)
     if row.pushed < limit and not waited:
         wait_in_line(w, receiver)
 
 
 @step
-def push(w, receiver, now_s):  # type: ignore[no-untyped-def]
-    """The broker sends one message down the link."""
-    row = w.receivers[receiver]
-    mask = w.buffer.shape[1] - 1
-    half_s = 0.5 * value(w, streams.RECEIVE, streams.PUSH, receiver, row.pushed)
-    row.pushed += 1
-    row.last_push_s = max(row.last_push_s, now_s + half_s)
-    w.buffer[receiver, row.tail & mask] = hand_out(w, row.consumer, now_s)
-    w.land_s[receiver, row.tail & mask] = row.last_push_s
-    if row.landed == row.tail:
-        set_slot(w, w.slots.landings + receiver, row.last_push_s)
-    row.tail += 1
-
-
-@step
 def match(w, now_s):  # type: ignore[no-untyped-def]
-    """Give what is ready to those who wait, longest waiting first."""
-    b = w.broker[0]
+    """Give what is ready to those who wait, longest waiting first.
+
+    A poll is answered with all that is ready, up to what it asked for; a link is pushed one message, and waits in line
+    again as long as it has credit.
+    """
+    b = w.broker
+    polls = w.plan.discipline == POLL
+    mask = w.buffer.shape[1] - 1
     while b.backlog > 0 and b.waiting > 0:
         receiver = next_in_line(w)
-        if w.plan[0].discipline == POLL:
-            fetch(w, receiver, now_s)
-        else:
-            push(w, receiver, now_s)
-            if w.receivers[receiver].pushed < w.receivers[receiver].known_limit:
-                wait_in_line(w, receiver)
+        row = w.receivers[receiver]
+        for _ in range(min(row.asked, b.backlog) if polls else 1):
+            w.buffer[receiver, row.tail & mask] = hand_out(w, row.consumer, now_s)
+            row.tail += 1
+        if polls:
+            row.state = ANSWERED
+            set_slot(w, w.slots.requests + receiver, now_s + row.half_s)
+            continue
+        half_s = 0.5 * value(w, streams.RECEIVE, streams.PUSH, receiver, row.pushed)
+        row.pushed += 1
+        row.last_push_s = max(row.last_push_s, now_s + half_s)
+        w.land_s[receiver, (row.tail - 1) & mask] = row.last_push_s
+        if row.landed == row.tail - 1:
+            set_slot(w, w.slots.landings + receiver, row.last_push_s)
+        if row.pushed < row.known_limit:
+            wait_in_line(w, receiver)
 
 
 @step
 def push_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """One message of a link is in the client: for a worker, or read by the call, or left lying."""
-    p, q = w.plan[0], w.pending[0]
+    p, q = w.plan, w.pending
     row = w.receivers[receiver]
     mask = w.buffer.shape[1] - 1
     w.deliveries[w.buffer[receiver, row.landed & mask] & (len(w.deliveries) - 1)].received_s = now_s
     row.landed += 1
-    w.broker[0].buffered += 1
+    w.broker.buffered += 1
     next_s = w.land_s[receiver, row.landed & mask] if row.landed < row.tail else inf
     set_slot(w, w.slots.landings + receiver, next_s)
     if p.discipline == LINK_SLIDING:
@@ -210,14 +209,14 @@ def linger(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row = w.receivers[receiver]
     if row.lingers == 0:
         row.lingers = 1
-        row.deadline_s = min(row.deadline_s, now_s + w.plan[0].linger_s)
+        row.deadline_s = min(row.deadline_s, now_s + w.plan.linger_s)
 
 
 @step
 def is_over(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """Whether a call returns: a full batch has been read since it began, or its time is up."""
     row = w.receivers[receiver]
-    return row.read - row.head - row.batch_left >= w.plan[0].batch or now_s >= row.deadline_s
+    return row.read - row.head - row.batch_left >= w.plan.batch or now_s >= row.deadline_s
 
 
 @step
@@ -225,13 +224,13 @@ def refill(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """Credit comes back all at once, when none is left."""
     row = w.receivers[receiver]
     if row.limit <= row.received:
-        flow(w, receiver, row.received + w.plan[0].prefetch + 1, now_s)
+        flow(w, receiver, row.received + w.plan.prefetch + 1, now_s)
 
 
 @step
 def open_call(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """Give credit as this client does, and read what lies there."""
-    p = w.plan[0]
+    p = w.plan
     row = w.receivers[receiver]
     row.in_call = 1
     row.lingers = 0
@@ -251,7 +250,7 @@ def open_call(w, receiver, now_s):  # type: ignore[no-untyped-def]
 def call_ends(w, receiver):  # type: ignore[no-untyped-def]
     """Let the worker whose call this is go on."""
     w.workers[receiver].phase = CLOSING
-    w.pending[0].feed_from, w.pending[0].feed_to = receiver, receiver + 1
+    w.pending.feed_from, w.pending.feed_to = receiver, receiver + 1
 
 
 @step
@@ -261,7 +260,7 @@ def close_call(w, receiver, now_s):  # type: ignore[no-untyped-def]
     if row.in_call == 1:
         row.in_call = 0
         set_slot(w, w.slots.timers + receiver, inf)
-        row.batch_left = min(w.plan[0].batch, row.read - row.head)
+        row.batch_left = min(w.plan.batch, row.read - row.head)
     outcome = CALL_OK if row.batch_left > 0 else CALL_EMPTY
     add_call(w, row.start_s, now_s, row.consumer, OP_RECEIVE, row.batch_left, outcome)
 
@@ -269,7 +268,7 @@ def close_call(w, receiver, now_s):  # type: ignore[no-untyped-def]
 @step
 def look(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """Workers come first; after them the receiver looks whether to ask for more."""
-    p = w.plan[0]
+    p = w.plan
     row = w.receivers[receiver]
     if p.discipline == POLL:
         if row.state == RESTING:

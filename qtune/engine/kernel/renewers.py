@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from qtune.engine import streams
-from qtune.engine.kernel.broker import add_call, holds, served_at, start_lock
+from qtune.engine.kernel.broker import holds, served_at, start_lock
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.compiled import step
 from qtune.engine.kernel.draws import value
@@ -47,7 +47,7 @@ def start_renewing(w, worker, now_s):  # type: ignore[no-untyped-def]
 @step
 def attach(w, renewer, worker, now_s):  # type: ignore[no-untyped-def]
     """A renewer stays with a worker from now on."""
-    p = w.plan[0]
+    p = w.plan
     row = w.renewers[renewer]
     w.workers[worker].renewer = renewer
     row.worker = worker
@@ -111,7 +111,7 @@ def next_worker(w, renewer, now_s):  # type: ignore[no-untyped-def]
 @step
 def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
     """A renewal is called, reaches a broker with few call slots, or takes effect."""
-    p = w.plan[0]
+    p = w.plan
     row = w.renewers[renewer]
     slot = w.slots.renewers + renewer
     its = w.deliveries[row.delivery & (len(w.deliveries) - 1)]
@@ -137,7 +137,13 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
     if held:
         its.renewals += 1
         start_lock(w, row.delivery, now_s)
-    add_call(w, row.start_s, now_s, row.consumer, OP_RENEW, 1, CALL_OK if held else CALL_LOCK_LOST)
+    q = w.pending
+    q.call = 1
+    q.call_start_s = row.start_s
+    q.call_consumer = row.consumer
+    q.call_op = OP_RENEW
+    q.call_count = 1
+    q.call_outcome = CALL_OK if held else CALL_LOCK_LOST
     if row.wanted == 0:
         next_worker(w, renewer, now_s)
         return

@@ -5,15 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from qtune.engine import streams
-from qtune.engine.kernel.broker import (
-    begin_send,
-    is_full,
-    new_message,
-    refuse,
-    sender_done,
-    served_at,
-    store,
-)
+from qtune.engine.kernel.broker import new_message, served_at, store
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import step
 from qtune.engine.kernel.draws import value
@@ -23,7 +15,7 @@ from qtune.engine.kernel.world import FINISHED, MORE_MESSAGES
 @step
 def next_due(w):  # type: ignore[no-untyped-def]
     """Find when the next message of the open loop falls due; infinity when there is none."""
-    p, b = w.plan[0], w.broker[0]
+    p, b = w.plan, w.broker
     message = b.created
     if p.customers > 0 or (p.messages_most > 0 and message >= p.messages_most):
         b.next_due_s = inf
@@ -52,69 +44,36 @@ def admit(w, now_s, most):  # type: ignore[no-untyped-def]
 
     Arrivals are no events of their own: nobody sees a message before somebody looks at the broker.
     """
-    p, b = w.plan[0], w.broker[0]
+    b = w.broker
     last = b.created + most
     while b.next_due_s <= now_s and b.created < last:
         if b.created - b.messages_from >= len(w.messages):
             return MORE_MESSAGES
-        due_s = b.next_due_s
-        message = new_message(w, due_s)
+        message = new_message(w, b.next_due_s)
+        if w.plan.senders == 0 and w.plan.capacity_messages == 0:
+            store(w, message, b.next_due_s)
         next_due(w)
-        if p.senders > 0:
-            continue
-        if is_full(w):
-            if p.rejects_when_full:
-                b.entered += 1
-                refuse(w, message, due_s)
-        else:
-            b.entered += 1
-            store(w, message, due_s)
     return FINISHED
 
 
 @step
-def wake_sender(w, now_s):  # type: ignore[no-untyped-def]
-    """A message has fallen due while a sender was idle."""
-    b = w.broker[0]
-    if b.idle_senders > 0 and b.next_to_send < b.created:
-        b.idle_senders -= 1
-        b.next_to_send += 1
-        begin_send(w, w.idle_senders[b.idle_senders], b.next_to_send - 1, now_s)
-
-
-@step
 def sender_is_due(w, sender, now_s):  # type: ignore[no-untyped-def]
-    """A send reaches a broker with few call slots, has been served, or is confirmed."""
-    p, b = w.plan[0], w.broker[0]
+    """A send reaches a broker with few call slots, or has been served and is at the queue's door."""
+    b = w.broker
     row = w.senders[sender]
+    served_s = inf
     if row.phase == 0:
         row.phase = 1
-        served_s = served_at(w, streams.BROKER_SEND, row.message, 0, now_s)
-        set_slot(w, w.slots.senders + sender, served_s + row.half_s)
-    elif not is_full(w):
-        store(w, row.message, now_s)
-        sender_done(w, sender, now_s)
-    elif p.rejects_when_full:
-        refuse(w, row.message, now_s)
-        sender_done(w, sender, now_s)
+        served_s = served_at(w, streams.BROKER_SEND, row.message, 0, now_s) + row.half_s
     else:
         w.door[b.door_tail & (len(w.door) - 1)] = sender
         b.door_tail += 1
-        set_slot(w, w.slots.senders + sender, inf)
+    set_slot(w, w.slots.senders + sender, served_s)
 
 
 @step
 def customer_is_due(w, customer, now_s):  # type: ignore[no-untyped-def]
     """A customer of the closed loop sends a message, and waits until it is gone."""
-    p, b = w.plan[0], w.broker[0]
     set_slot(w, w.slots.customers + customer, inf)
     message = new_message(w, now_s)
     w.customer_of[message & (len(w.messages) - 1)] = customer
-    if p.senders > 0:
-        wake_sender(w, now_s)
-    elif not is_full(w):
-        b.entered += 1
-        store(w, message, now_s)
-    elif p.rejects_when_full:
-        b.entered += 1
-        refuse(w, message, now_s)

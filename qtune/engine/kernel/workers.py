@@ -27,6 +27,7 @@ CALLING = 3
 HANDLING = 4
 AT_BROKER = 5
 SETTLING = 6
+COMPUTING = 8
 
 NOBODY = -1
 
@@ -34,7 +35,7 @@ NOBODY = -1
 @step
 def paused_until_s(w, now_s):  # type: ignore[no-untyped-def]
     """When the present pause of all handlers ends; 0 when there is none."""
-    b = w.broker[0]
+    b = w.broker
     while b.pauses < len(w.pause_end_s) and w.pause_end_s[b.pauses] <= now_s:
         b.pauses += 1
     if b.pauses < len(w.pause_end_s) and w.pause_start_s[b.pauses] <= now_s:
@@ -50,20 +51,20 @@ def next_delivery(w, receiver, now_s):  # type: ignore[no-untyped-def]
         return NOBODY
     delivery = w.buffer[receiver, row.head & (w.buffer.shape[1] - 1)]
     row.head += 1
-    w.broker[0].buffered -= 1
+    w.broker.buffered -= 1
     return delivery
 
 
 @step
 def next_delivery_by_call(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """The next delivery of a burst link's only worker, who makes receive calls until one returns something."""
-    p = w.plan[0]
+    p = w.plan
     row, worker = w.receivers[receiver], w.workers[receiver]
     slot = w.slots.workers + receiver
-    if worker.phase == CLOSING:
-        close_call(w, receiver, now_s)
-        worker.phase = FREE
-    while worker.phase == FREE or worker.phase == OPENING:
+    while True:
+        if worker.phase == CLOSING:
+            close_call(w, receiver, now_s)
+            worker.phase = FREE
         if worker.phase == FREE:
             pause_end_s = paused_until_s(w, now_s)
             if pause_end_s > 0.0:
@@ -73,31 +74,30 @@ def next_delivery_by_call(w, receiver, now_s):  # type: ignore[no-untyped-def]
             if row.batch_left > 0:
                 row.batch_left -= 1
                 row.head += 1
-                w.broker[0].buffered -= 1
+                w.broker.buffered -= 1
                 return w.buffer[receiver, (row.head - 1) & (w.buffer.shape[1] - 1)]
             row.start_s = now_s
             row.batch_left = min(p.batch, row.read - row.head)
             if row.batch_left == p.batch:
-                close_call(w, receiver, now_s)
+                worker.phase = CLOSING
                 continue
+            worker.phase = OPENING
             leaves_s = compute(w, row.consumer, p.call_cost_s, now_s)
             if leaves_s > now_s:
-                worker.phase = OPENING
+                worker.phase = COMPUTING
                 set_slot(w, slot, leaves_s)
                 return NOBODY
+        if worker.phase != OPENING:
+            return NOBODY
         open_call(w, receiver, now_s)
-        worker.phase = CALLING
+        worker.phase = CLOSING if is_over(w, receiver, now_s) else CALLING
         set_slot(w, slot, inf)
-        if is_over(w, receiver, now_s):
-            close_call(w, receiver, now_s)
-            worker.phase = FREE
-    return NOBODY
 
 
 @step
 def attempt(w, worker, message, delivery_no):  # type: ignore[no-untyped-def]
     """Find whether the handler succeeds, after how many attempts, and when it is through with them."""
-    p = w.plan[0]
+    p = w.plan
     row = w.workers[worker]
     poison = p.poison_steps > 0 and happens(w, streams.POISON, message, 0, p.poison_steps)
     time_s = row.started_s
@@ -121,14 +121,14 @@ def attempt(w, worker, message, delivery_no):  # type: ignore[no-untyped-def]
 @step
 def start(w, worker, delivery, now_s):  # type: ignore[no-untyped-def]
     """A worker starts on a delivery; False when the client dropped it instead."""
-    p = w.plan[0]
+    p = w.plan
     row, its = w.workers[worker], w.deliveries[delivery & (len(w.deliveries) - 1)]
     receiver = w.receivers[row.receiver]
     if p.drops_expired and now_s >= its.lock_end_s:
         its.outcome = DELIVERY_DROPPED
         receiver.freed += 1
         return False
-    w.broker[0].busy_workers += 1
+    w.broker.busy_workers += 1
     row.delivery = delivery
     row.started_s = compute(w, row.consumer, p.message_cost_s, now_s)
     its.started_s = row.started_s
@@ -152,7 +152,7 @@ def start(w, worker, delivery, now_s):  # type: ignore[no-untyped-def]
 @step
 def begin_settle(w, worker, everything, now_s):  # type: ignore[no-untyped-def]
     """A worker makes one call: for its delivery, or for everything that it has handled."""
-    p = w.plan[0]
+    p = w.plan
     row = w.workers[worker]
     row.settles_all = everything
     row.settle_start_s = now_s
@@ -185,15 +185,14 @@ def worker_is_due(w, worker, now_s):  # type: ignore[no-untyped-def]
         set_slot(w, w.slots.workers + worker, served_s + row.half_s)
     else:
         set_slot(w, w.slots.workers + worker, inf)
-        if row.phase == PAUSED:
-            row.phase = FREE
-        w.pending[0].feed_from, w.pending[0].feed_to = row.receiver, row.receiver + 1
+        row.phase = FREE if row.phase == PAUSED else OPENING
+        w.pending.feed_from, w.pending.feed_to = row.receiver, row.receiver + 1
 
 
 @step
 def handler_ends(w, worker, now_s):  # type: ignore[no-untyped-def]
     """What follows the handler: nothing, a settle at once, with others, or in the background."""
-    p, q = w.plan[0], w.pending[0]
+    p, q = w.plan, w.pending
     row = w.workers[worker]
     its = w.deliveries[row.delivery & (len(w.deliveries) - 1)]
     its.attempts = row.attempts
@@ -218,7 +217,8 @@ def handler_ends(w, worker, now_s):  # type: ignore[no-untyped-def]
     else:
         everything = 0
     if everything >= 0:
-        begin_settle(w, worker, everything, now_s)
+        q.settle_next = worker
+        q.everything = everything
     else:
         worker_free(w, worker)
 
@@ -235,19 +235,19 @@ def worker_free(w, worker):  # type: ignore[no-untyped-def]
     """A worker has nothing in hand."""
     row = w.workers[worker]
     row.phase = FREE
-    w.broker[0].busy_workers -= 1
-    if w.plan[0].discipline != LINK_BURST:
+    w.broker.busy_workers -= 1
+    if w.plan.discipline != LINK_BURST:
         receiver = w.receivers[row.receiver]
         w.idle_workers[row.receiver, receiver.idle_workers] = worker
         receiver.idle_workers += 1
     set_slot(w, w.slots.workers + worker, inf)
-    w.pending[0].feed_from, w.pending[0].feed_to = row.receiver, row.receiver + 1
+    w.pending.feed_from, w.pending.feed_to = row.receiver, row.receiver + 1
 
 
 @step
 def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
     """The answer to a worker's settle is there."""
-    p, q = w.plan[0], w.pending[0]
+    p, q = w.plan, w.pending
     row = w.workers[worker]
     q.settle_from = worker
     q.settle_succeeded = 1
@@ -272,7 +272,8 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
         w.receivers[row.receiver].freed += q.settle_count
     q.unread = row.receiver
     if row.settles_all == 0 and row.handled > 0 and nothing_to_do(w, row.receiver, now_s):
-        begin_settle(w, worker, 1, now_s)
+        q.settle_next = worker
+        q.everything = 1
     else:
         worker_free(w, worker)
 
@@ -280,7 +281,7 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
 @step
 def settle_all(w, now_s):  # type: ignore[no-untyped-def]
     """The broker settles what a call asked for."""
-    q = w.pending[0]
+    q = w.pending
     q.call_outcome = CALL_OK
     for place in range(q.settle_count):
         delivery = q.settle_single if q.settle_single >= 0 else w.handled[q.settle_from, place]

@@ -7,7 +7,7 @@ finished rows away, and go on as if nothing had happened. Row ``n`` of a table l
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -27,7 +27,7 @@ BROKER: Final = _record(
     "created sent_to entered next_to_send unsent messages_from segment "
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
-    "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers pauses tick",
+    "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers pauses tick changed",
 )
 CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -44,7 +44,7 @@ SENDER: Final = _record("start_s half_s", "phase message")
 CUSTOMER: Final = _record("", "thought")
 PENDING: Final = _record(
     "call_start_s",
-    "settle_from settle_single settle_count settle_succeeded release back counted "
+    "settle_from settle_single settle_count settle_succeeded back counted gone polled settle_next everything "
     "call call_consumer call_op call_count call_outcome let_go unread feed_from feed_to",
 )
 STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver")
@@ -60,65 +60,98 @@ MORE_BACKGROUND: Final = 5
 FLOWS_FULL: Final = 6
 
 
-class World(NamedTuple):
-    """All arrays of a run."""
-
-    plan: Array
-    slots: Slots
-    keys: Array
-    tables: Array
-    values: Array
-    due_s: Array
-    segment_start_s: Array
-    segment_rate_per_s: Array
-    service_s: Array
-    backoff_s: Array
-    pause_start_s: Array
-    pause_end_s: Array
-    broker: Array
-    times: Array
-    winners: Array
-    messages: Array
-    deliveries: Array
-    calls: Array
-    states: Array
-    ready: Array
-    returned: Array
-    kept: Array
-    customer_of: Array
-    lock_end_s: Array
-    lock_delivery: Array
-    demand: Array
-    demand_call: Array
-    door: Array
-    consumers: Array
-    receivers: Array
-    workers: Array
-    renewers: Array
-    senders: Array
-    customers: Array
-    core_free_s: Array
-    call_slot_free_s: Array
-    buffer: Array
-    land_s: Array
-    flow_s: Array
-    flow_limit: Array
-    idle_workers: Array
-    handled: Array
-    idle_renewers: Array
-    to_renew_worker: Array
-    to_renew_delivery: Array
-    idle_senders: Array
-    background: Array
-    pending: Array
-
-
 _NUMBERS: Final = [f.name for f in fields(Plan) if f.type in ("int", "float", "bool")]
 _EXTRA: Final = ["receivers_total", "workers_total", "samples", "most_at_once"]
-PLAN: Final = np.dtype(
+PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in _NUMBERS]
     + [(name, "<i8") for name in _EXTRA]
 )
+
+SLOTS: Final = _record("", " ".join(Slots._fields))
+FLOAT64: Final = np.dtype(np.float64)
+INT64: Final = np.dtype(np.int64)
+INT32: Final = np.dtype(np.int32)
+UINT64: Final = np.dtype(np.uint64)
+
+LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
+    "plan": (PLAN, 0),
+    "slots": (SLOTS, 0),
+    "broker": (BROKER, 0),
+    "pending": (PENDING, 0),
+    "keys": (UINT64, 1),
+    "tables": (TABLE, 1),
+    "values": (FLOAT64, 1),
+    "due_s": (FLOAT64, 1),
+    "segment_start_s": (FLOAT64, 1),
+    "segment_rate_per_s": (FLOAT64, 1),
+    "service_s": (FLOAT64, 1),
+    "backoff_s": (FLOAT64, 1),
+    "pause_start_s": (FLOAT64, 1),
+    "pause_end_s": (FLOAT64, 1),
+    "times": (FLOAT64, 1),
+    "winners": (INT32, 1),
+    "slot_s": (FLOAT64, 1),
+    "changed": (INT64, 1),
+    "messages": (MESSAGE, 1),
+    "deliveries": (DELIVERY, 1),
+    "calls": (CALL, 1),
+    "states": (STATE, 1),
+    "ready": (INT64, 1),
+    "returned": (INT64, 1),
+    "kept": (INT64, 1),
+    "customer_of": (INT64, 1),
+    "lock_end_s": (FLOAT64, 1),
+    "lock_delivery": (INT64, 1),
+    "demand": (INT64, 1),
+    "demand_call": (INT64, 1),
+    "door": (INT64, 1),
+    "consumers": (CONSUMER, 1),
+    "receivers": (RECEIVER, 1),
+    "workers": (WORKER, 1),
+    "renewers": (RENEWER, 1),
+    "senders": (SENDER, 1),
+    "customers": (CUSTOMER, 1),
+    "core_free_s": (FLOAT64, 2),
+    "call_slot_free_s": (FLOAT64, 1),
+    "buffer": (INT64, 2),
+    "land_s": (FLOAT64, 2),
+    "flow_s": (FLOAT64, 2),
+    "flow_limit": (INT64, 2),
+    "idle_workers": (INT64, 2),
+    "handled": (INT64, 2),
+    "idle_renewers": (INT64, 2),
+    "to_renew_worker": (INT64, 2),
+    "to_renew_delivery": (INT64, 2),
+    "idle_senders": (INT64, 1),
+    "background": (STEP, 1),
+}
+"""The arrays of a world, in the order of its directory, with their dimensions; 0 stands for a single record."""
+
+
+class World:
+    """All arrays of a run, as attributes; a single record is the record itself.
+
+    ``address`` is where the directory lies: for each array its address and two lengths, as 64-bit integers. It is all
+    that compiled code is given.
+    """
+
+    __slots__ = (*LAYOUT, "_arrays", "_directory", "address")
+
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        self._arrays = arrays
+        self._directory = np.zeros(3 * len(LAYOUT), np.int64)
+        for place, (name, (dtype, dimensions)) in enumerate(LAYOUT.items()):
+            array = arrays[name]
+            if array.dtype != dtype or array.ndim != max(dimensions, 1) or not array.flags.c_contiguous:
+                raise TypeError(f"{name} is {array.dtype} in {array.ndim} dimensions, and the kernel expects {dtype}")
+            setattr(self, name, array[0] if dimensions == 0 else array)
+            self._directory[3 * place] = array.ctypes.data
+            self._directory[3 * place + 1 : 3 * place + 1 + array.ndim] = array.shape
+        self.address = int(self._directory.ctypes.data)
+
+    def with_arrays(self, **arrays: Array) -> World:
+        """The same world with other arrays in some places."""
+        return World({**self._arrays, **arrays})
 
 
 def make_world(plan: Plan) -> World:
@@ -131,22 +164,24 @@ def make_world(plan: Plan) -> World:
     burst = plan.discipline == LINK_BURST
     leaves = _power(slots.count)
     messages, deliveries = 1 << 10, _power(64 * _most_at_once(plan))
-    return World(
+    arrays = dict(
         plan=_plan_record(plan),
-        slots=slots,
+        slots=np.array([tuple(slots)[: len(SLOTS.names or ())]], SLOTS).view(np.recarray),
         keys=np.array([streams.stream_key(plan.seed, s) for s in range(streams.STREAMS)], np.uint64),
         tables=tables,
         values=values,
         due_s=np.asarray(plan.due_s, np.float64),
         segment_start_s=np.asarray(plan.segment_start_s, np.float64),
         segment_rate_per_s=np.asarray(plan.segment_rate_per_s, np.float64),
-        service_s=np.asarray(plan.service_s, np.float64),
+        service_s=np.ascontiguousarray(plan.service_s, np.float64),
         backoff_s=np.asarray(plan.backoff_s, np.float64),
         pause_start_s=np.asarray(plan.pause_start_s, np.float64),
         pause_end_s=np.asarray(plan.pause_end_s, np.float64),
         broker=_records(1, BROKER),
         times=np.full(2 * leaves, np.inf),
         winners=_winners(leaves),
+        slot_s=np.full(slots.count, np.inf),
+        changed=np.zeros(4 * (slots.count + _most_at_once(plan)), np.int64),
         messages=_records(messages, MESSAGE),
         deliveries=_records(deliveries, DELIVERY),
         calls=_records(_power(64 * _most_at_once(plan)), CALL),
@@ -181,13 +216,14 @@ def make_world(plan: Plan) -> World:
         background=_records(_power(64 * _most_at_once(plan)), STEP),
         pending=_records(1, PENDING),
     )
+    return World(arrays)
 
 
 def grown(world: World, code: int) -> World:
     """The same run with twice the room for what was full."""
-    broker = world.broker[0]
+    broker = world.broker
     if code == MORE_MESSAGES:
-        return world._replace(
+        return world.with_arrays(
             messages=_wider(world.messages, broker.messages_from, broker.created),
             ready=_wider(world.ready, broker.ready_head, broker.ready_tail),
             returned=_wider(world.returned, broker.returned_head, broker.returned_tail),
@@ -195,16 +231,16 @@ def grown(world: World, code: int) -> World:
             customer_of=_wider(world.customer_of, broker.messages_from, broker.created),
         )
     if code == MORE_DELIVERIES:
-        return world._replace(deliveries=_wider(world.deliveries, broker.deliveries_from, broker.deliveries))
+        return world.with_arrays(deliveries=_wider(world.deliveries, broker.deliveries_from, broker.deliveries))
     if code == MORE_CALLS:
-        return world._replace(calls=_wider(world.calls, broker.calls_from, broker.calls))
+        return world.with_arrays(calls=_wider(world.calls, broker.calls_from, broker.calls))
     if code == MORE_LOCKS:
-        return world._replace(
+        return world.with_arrays(
             lock_end_s=_wider(world.lock_end_s, broker.lock_head, broker.lock_tail),
             lock_delivery=_wider(world.lock_delivery, broker.lock_head, broker.lock_tail),
         )
     if code == MORE_BACKGROUND:
-        return world._replace(background=_wider(world.background, 0, broker.background))
+        return world.with_arrays(background=_wider(world.background, 0, broker.background))
     raise AssertionError(f"the loop returned {code}: more credit is on its way than a link was given room for")
 
 

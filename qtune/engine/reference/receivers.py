@@ -37,13 +37,16 @@ class Receiver:
         self.slot = Slot(self.clock, self.slots.requests + number)
 
     def arrived(self, delivery: int) -> None:
-        """A delivery is in the client: an idle worker starts on it, or it waits in the buffer."""
+        """A delivery is in the client: it waits in the buffer, unless a worker is idle."""
         self.model.rows.deliveries[delivery].received_s = self.clock.now
-        if self.idle_workers and not self.model.paused_until_s():
+        self.buffer.append(delivery)
+        self.model.buffered += 1
+        self.feed()
+
+    def feed(self) -> None:
+        """Let idle workers start on what is in the buffer."""
+        while self.idle_workers and (delivery := self.take()) is not None:
             self.idle_workers.pop().slot.hand(delivery)
-        else:
-            self.buffer.append(delivery)
-            self.model.buffered += 1
 
     def take(self) -> int | None:
         """The oldest delivery in the buffer, if handlers may start at all."""
@@ -55,8 +58,7 @@ class Receiver:
     def resume(self) -> None:
         """A pause has ended: idle workers start on what has gathered in the buffer."""
         self.feeding = True
-        while self.idle_workers and (delivery := self.take()) is not None:
-            self.idle_workers.pop().slot.hand(delivery)
+        self.feed()
         self.feeding = False
         self.look()
 

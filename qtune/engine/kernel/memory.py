@@ -1,0 +1,102 @@
+"""How compiled code sees a world: one pointer, whose attributes are the arrays of the world's directory.
+
+Handing every array to every step would make the compiler work on hundreds of arguments for each call, and take a
+minute instead of seconds. The directory does not change while the loop runs, which is said to the compiler
+(``invariant.load``), so an array's address is read once and not again after every store.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.extending import (
+    NativeValue,
+    infer_getattr,
+    lower_getattr_generic,
+    register_model,
+    typeof_impl,
+    unbox,
+)
+from numba.core.typing.templates import AttributeTemplate
+from numba.np import numpy_support
+from numba.np.arrayobj import make_array, populate_array
+
+from qtune.engine.kernel.world import LAYOUT, World
+
+
+class WorldType(types.Type):
+    """The type of a world in compiled code."""
+
+    def __init__(self) -> None:
+        super().__init__(name="World")
+
+
+WORLD = WorldType()
+PLACES = {name: place for place, name in enumerate(LAYOUT)}
+
+
+def field_type(name):  # type: ignore[no-untyped-def]
+    """What an attribute of a world is in compiled code: a record, or an array."""
+    dtype, dimensions = LAYOUT[name]
+    element = numpy_support.from_dtype(dtype)
+    return element if dimensions == 0 else types.Array(element, dimensions, "C")
+
+
+@typeof_impl.register(World)
+def _typeof_world(value, context):  # type: ignore[no-untyped-def]
+    return WORLD
+
+
+@register_model(WorldType)
+class WorldModel(models.OpaqueModel):
+    """A world is an opaque pointer."""
+
+
+@unbox(WorldType)
+def _unbox_world(kind, world, context):  # type: ignore[no-untyped-def]
+    address = context.pyapi.object_getattr_string(world, "address")
+    number = context.pyapi.long_as_longlong(address)
+    context.pyapi.decref(address)
+    return NativeValue(context.builder.inttoptr(number, cgutils.voidptr_t))
+
+
+@infer_getattr
+class WorldAttributes(AttributeTemplate):
+    """The attributes of a world."""
+
+    key = WorldType
+
+    def generic_resolve(self, world, name):  # type: ignore[no-untyped-def]
+        """The type of an attribute, or None when there is no such array."""
+        return field_type(name) if name in PLACES else None
+
+
+@lower_getattr_generic(WorldType)
+def _get_array(context, builder, kind, world, name):  # type: ignore[no-untyped-def]
+    result = field_type(name)
+    words = builder.bitcast(world, ir.IntType(64).as_pointer())
+    constant = builder.module.add_metadata([])
+
+    def word(offset):  # type: ignore[no-untyped-def]
+        place = builder.gep(words, [ir.Constant(ir.IntType(64), 3 * PLACES[name] + offset)])
+        value = builder.load(place)
+        value.set_metadata("invariant.load", constant)
+        return value
+
+    if isinstance(result, types.Record):
+        return builder.inttoptr(word(0), context.get_value_type(result))
+    array = make_array(result)(context, builder)
+    item_bytes = context.get_constant(types.intp, LAYOUT[name][0].itemsize)
+    shape = [word(1 + dimension) for dimension in range(result.ndim)]
+    strides = [builder.mul(item_bytes, shape[1]), item_bytes] if result.ndim == 2 else [item_bytes]
+    populate_array(
+        array,
+        data=builder.inttoptr(word(0), array.data.type),
+        shape=shape,
+        strides=strides,
+        itemsize=item_bytes,
+        meminfo=None,
+    )
+    return array._getvalue()
