@@ -1,0 +1,147 @@
+"""From a scenario to a plan: the last place where a name has a meaning; behind it there are only numbers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from qtune.arrivals import Schedule
+from qtune.distributions import Constant, Distribution, Exponential
+from qtune.engine import streams
+from qtune.engine.plan import (
+    LINK_BURST,
+    LINK_SLIDING,
+    NO_FLOATS,
+    POLL,
+    SETTLE_BATCH,
+    SETTLE_CONCURRENT,
+    SETTLE_EACH,
+    Floats,
+    Plan,
+)
+from qtune.engine.quantiles import quantile_function
+from qtune.errors import Problem, ScenarioError
+from qtune.providers.base import ReceiveBehaviour
+from qtune.scenario import Scenario
+
+SAMPLES: Final = 500
+"""The state is written down at this many even steps of the horizon."""
+
+_DISCIPLINES: Final = {"poll": POLL, "link_sliding": LINK_SLIDING, "link_burst": LINK_BURST}
+_SETTLES: Final = {"each": SETTLE_EACH, "batch": SETTLE_BATCH, "concurrent": SETTLE_CONCURRENT}
+_NOTHING: Final = Constant(value=0.0)
+
+
+def make_plan(scenario: Scenario, seed: int) -> Plan:
+    """Flatten a scenario into the numbers of one run.
+
+    The plan depends on the seed only through ``seed`` itself and, for bursts, the path of on and off phases.
+    ScenarioError when time would stand still: polls that find nothing and cost nothing.
+    """
+    behaviour, semantics, calls = scenario.behaviour(), scenario.semantics(), scenario.call_model()
+    schedule = scenario.schedule()
+    _check_time_passes(behaviour, calls.receive)
+    start_s, rate_per_s = _segments(schedule, seed)
+    given_s = scenario.service_by_message_s()
+    service = _NOTHING if given_s is not None else scenario.service_distribution()
+    tables = (
+        schedule.gap or _NOTHING,
+        service,
+        calls.send,
+        calls.receive,
+        calls.settle,
+        calls.renew,
+        calls.call_service if calls.calls_served_at_once else _NOTHING,
+        schedule.think or _NOTHING,
+    )
+    pauses = sorted((fault.at_s, fault.end_s) for fault in scenario.faults)
+    retry = scenario.failures.retry
+    return Plan(
+        seed=seed,
+        horizon_s=scenario.horizon_s,
+        sample_every_s=scenario.horizon_s / SAMPLES,
+        due_s=NO_FLOATS if schedule.due_s is None else schedule.due_s,
+        explicit=schedule.due_s is not None,
+        segment_start_s=start_s,
+        segment_rate_per_s=rate_per_s,
+        customers=schedule.customers,
+        service_s=NO_FLOATS if given_s is None else given_s,
+        fail_steps=streams.chance_steps(scenario.failures.rate),
+        poison_steps=streams.chance_steps(scenario.failures.poison),
+        abandons=scenario.failures.on_failure == "abandon",
+        backoff_s=np.array(retry.waits_s() if retry else (), np.float64),
+        senders=scenario.producers.senders_total if scenario.producers else 0,
+        lock_s=semantics.lock_s,
+        max_deliveries=semantics.max_deliveries,
+        retention_s=semantics.retention_s,
+        capacity_messages=semantics.capacity_messages,
+        rejects_when_full=semantics.rejects_when_full,
+        redelivers_first=semantics.redelivers_first,
+        calls_served_at_once=calls.calls_served_at_once,
+        consumers=scenario.consumers.instances,
+        receivers=behaviour.receivers,
+        workers=scenario.consumers.workers // behaviour.receivers,
+        cores=behaviour.cores,
+        **_receiving(behaviour, scenario.consumers.workers // behaviour.receivers),
+        pause_start_s=np.array([start for start, _ in pauses], np.float64),
+        pause_end_s=np.array([end for _, end in pauses], np.float64),
+        tables=tuple((table.kind, table.values) for table in (each.table() for each in tables)),
+    )
+
+
+def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, int | float | bool]:
+    """How consumers receive, settle and renew."""
+    limit, at_settle = behaviour.in_hand_limit, behaviour.credit_returned == "settled"
+    if behaviour.discipline == "link_sliding" and limit == 0:
+        # No place in the buffer: credit belongs to idle workers, and comes back when they are done.
+        limit, at_settle = workers, True
+    return {
+        "discipline": _DISCIPLINES[behaviour.discipline],
+        "batch": behaviour.batch,
+        "wait_s": behaviour.wait_s,
+        "in_hand_limit": 0 if behaviour.discipline == "link_burst" else limit,
+        "refill_at": behaviour.refill_at,
+        "credit_at_settle": at_settle,
+        "prefetch": behaviour.prefetch if behaviour.discipline == "link_burst" else 0,
+        "linger_s": behaviour.linger_s,
+        "keepalive_s": behaviour.keepalive_s,
+        "idle_pause_s": behaviour.idle_pause_s,
+        "settle_mode": _SETTLES[behaviour.settle],
+        "settle_batch": behaviour.settle_batch if behaviour.settle == "batch" else 1,
+        "drops_expired": behaviour.drops_expired,
+        "renewers": behaviour.renewers,
+        "renew_after_s": behaviour.renew_after_s if behaviour.renewers else 0.0,
+        "renew_max_s": behaviour.renew_max_s if behaviour.renewers else 0.0,
+        "call_cost_s": behaviour.call_cost_s,
+        "message_cost_s": behaviour.message_cost_s,
+    }
+
+
+def _segments(schedule: Schedule, seed: int) -> tuple[Floats, Floats]:
+    """The piecewise-constant rate; that of bursts is drawn here, phase by phase, from its own stream."""
+    if schedule.modulation is None:
+        return schedule.segment_start_s, schedule.segment_rate_per_s
+    on_per_s, off_per_s, on_mean_s, off_mean_s = schedule.modulation
+    unit = Exponential(mean=1.0).table()
+    draw = quantile_function(unit.kind, unit.values)
+    key = streams.stream_key(seed, streams.PHASE)
+    start_s, starts, rates = 0.0, [], []
+    while start_s <= schedule.horizon_s:
+        is_on = len(starts) % 2 == 1
+        starts.append(start_s)
+        rates.append(on_per_s if is_on else off_per_s)
+        mean_s = on_mean_s if is_on else off_mean_s
+        start_s = start_s + mean_s * draw(streams.bits(key, len(starts), 0))
+    return np.array(starts), np.array(rates)
+
+
+def _check_time_passes(behaviour: ReceiveBehaviour, receive: Distribution) -> None:
+    waits = behaviour.wait_s > 0.0 or behaviour.idle_pause_s > 0.0 or behaviour.call_cost_s > 0.0
+    if behaviour.discipline == "link_sliding" or waits or (behaviour.discipline == "poll" and receive.mean > 0.0):
+        return
+    message = (
+        "a receive that waits for nothing, takes no time and is repeated at once never lets time pass: "
+        'set receive_wait or idle_pause, such as "100ms"'
+    )
+    raise ScenarioError(Problem(where="consumers.receive_wait", value="0s", message=message))
