@@ -103,11 +103,8 @@ def _run_of(engine: str) -> Callable[[Plan], Tables]:
 def _versions(scenario: Scenario) -> dict[str, str]:
     model = scenario.provider_model()
     return {
-        "qtune": _qtune_version(),
+        "qtune": version("qtune"),
         "model": f"{model.name} {model.version}",
         "numpy": np.__version__,
     }
 
-
-def _qtune_version() -> str:
-    return version("qtune")
