@@ -88,12 +88,8 @@ class AnswerIsNo(QtuneError):  # noqa: N818 - an answer, not an error
     exit_code = 1
 
     def __init__(self, message: str, data: Mapping[str, object] | None = None) -> None:
-        self.message = message
+        super().__init__(message)
         self.data: dict[str, object] = dict(data or {})
-        super().__init__(message, self.data)
-
-    def __str__(self) -> str:
-        return self.message
 
 
 class Infeasible(AnswerIsNo):

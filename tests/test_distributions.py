@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from qtune.distributions import (
-    FITTED_FAMILIES,
     Constant,
     Distribution,
     Empirical,
@@ -230,17 +229,29 @@ def test_no_cv_has_a_higher_p95_than_the_one_called_heaviest(family: type[Shaped
     assert rising == sorted(rising)
 
 
-@pytest.mark.parametrize("family", FITTED_FAMILIES)
-def test_a_fit_at_the_ends_of_the_feasible_range_succeeds(family: str) -> None:
-    """Both ends of a family's range of p95 / mean can be asked for, though they are rounded numbers."""
-    ends = {"constant": (1.0, 1.0), "exponential": (math.log(20), math.log(20)), "uniform": (1.001, 1.9)}
-    if family not in ends:
-        shaped = next(f for f in SHAPED if f.family == family)
-        ends[family] = (shaped(1.0, 0.01).quantile(0.95), shaped(1.0, shaped.heaviest_cv).quantile(0.95))
-    for ratio in ends[family]:
-        distribution = fitted(family, mean=0.3, p95=0.3 * ratio * (1 + 1e-16))
-        assert distribution.quantile(0.95) == pytest.approx(0.3 * ratio, rel=1e-9)
-        assert distribution.mean == pytest.approx(0.3, rel=1e-12)
+@pytest.mark.parametrize("family", SHAPED)
+def test_the_feasible_range_of_a_fit_is_feasible_to_its_ends(family: type[Shaped]) -> None:
+    """A ratio of p95 to mean just inside a family's range is fitted, and one just outside is refused."""
+    low, high = family(1.0, 0.01).quantile(0.95), family(1.0, family.heaviest_cv).quantile(0.95)
+    for ratio in (low * (1 + 1e-12), high * (1 - 1e-12)):
+        assert fitted(family.family, mean=0.3, p95=0.3 * ratio).quantile(0.95) == pytest.approx(
+            0.3 * ratio, rel=1e-12
+        )
+    for ratio in (low * (1 - 1e-9), high * (1 + 1e-9)):
+        with pytest.raises(InputError, match="times its mean"):
+            fitted(family.family, mean=0.3, p95=0.3 * ratio)
+
+
+@given(st.floats(1e-6, 1e6))
+def test_the_widest_uniform_begins_at_0(mean: float) -> None:
+    """A p95 of 1.9 times the mean, or a cv of 1 / sqrt(3), is uniform from 0, whatever the rounding."""
+    for widest in (fitted("uniform", mean=mean, p95=1.9 * mean), fitted("uniform", mean=mean, cv=3**-0.5)):
+        assert isinstance(widest, Uniform)
+        assert widest.low == 0.0
+        assert widest.mean == pytest.approx(mean, rel=1e-14)
+    narrow = fitted("uniform", mean=mean, p95=1.01 * mean)
+    assert narrow.quantile(0.95) == pytest.approx(1.01 * mean, rel=1e-14)
+    assert narrow.mean == pytest.approx(mean, rel=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def test_a_number_without_a_unit_is_refused_with_an_example(
         [],
         "1e400s",
         "9" * 400 + "s",
+        "9" * 5000 + "s",
         "0x10s",
         "1e5e5s",
         "5 fortnights",

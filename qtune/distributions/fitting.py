@@ -82,12 +82,14 @@ def _uniform(mean: float, p95: float | None, cv: float | None) -> Distribution:
         (cv,) = check("uniform", cv=(cv, SMALLEST, 1.0 / _SQRT_3, "lognormal and gamma reach further"))
         half_width = _SQRT_3 * cv * mean
     elif p95 is not None:
-        _check_ratio("uniform", p95, mean, 1.0 + _TOLERANCE, 1.9)
+        if not 1.0 + _TOLERANCE <= p95 / mean <= 1.9 + _TOLERANCE:
+            raise _no_such_ratio("uniform", p95, mean, 1.0, 1.9)
         half_width = (p95 - mean) / 0.9
     else:
         raise _open("uniform", mean)
     low = mean - half_width
-    return Uniform(low=low if low > _TOLERANCE * mean else 0.0, high=mean + half_width)
+    # The widest one begins at 0, which rounding may miss by a little to either side.
+    return Uniform(low=low if low > 2.0 * _TOLERANCE * mean else 0.0, high=mean + half_width)
 
 
 def _cv_for(family: type[Shaped], mean: float, p95: float) -> float:
@@ -96,18 +98,13 @@ def _cv_for(family: type[Shaped], mean: float, p95: float) -> float:
     def log_ratio(cv: float) -> float:
         return number(log, family(mean=1.0, cv=cv).quantile(0.95))
 
-    lightest, heaviest = log_ratio(LOWEST_CV), log_ratio(family.heaviest_cv)
-    _check_ratio(family.family, p95, mean, number(exp, lightest), number(exp, heaviest))
-    asked = number(log, p95 / mean)
-    # At the very ends the logarithms of equal ratios may differ by a rounding, and there is nothing to solve.
-    if not lightest < asked < heaviest:
-        return LOWEST_CV if asked <= lightest else family.heaviest_cv
+    asked, lightest, heaviest = number(log, p95 / mean), log_ratio(LOWEST_CV), log_ratio(family.heaviest_cv)
+    if not lightest <= asked <= heaviest:
+        raise _no_such_ratio(family.family, p95, mean, number(exp, lightest), number(exp, heaviest))
     return root(lambda cv: log_ratio(cv) - asked, LOWEST_CV, family.heaviest_cv)
 
 
-def _check_ratio(family: str, p95: float, mean: float, low: float, high: float) -> None:
-    if low <= p95 / mean <= high:
-        return
+def _no_such_ratio(family: str, p95: float, mean: float, low: float, high: float) -> InputError:
     if p95 < mean:
         advice = "below the mean it would take rare, huge values: give the cv, or use the measured samples"
     elif p95 / mean < low:
@@ -118,7 +115,7 @@ def _check_ratio(family: str, p95: float, mean: float, low: float, high: float) 
         f"is {p95 / mean:.4g} times the mean of {mean!r}, and the p95 of this family is "
         f"{low:.4g} to {high:.4g} times its mean; {advice}"
     )
-    raise _error(f"{family}.p95", repr(p95), message)
+    return _error(f"{family}.p95", repr(p95), message)
 
 
 def _further_than(family: str, ratio: float) -> str:
