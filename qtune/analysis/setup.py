@@ -35,7 +35,8 @@ class Setup:
     arrival_scv: squared coefficient of variation of the gaps; of bursts and of steps in the rate, what
     counts over
         many gaps instead (see :func:`arrival_scv_of`).
-    senders: of all producers together; 0 when the broker has each message at its due instant.
+    senders: of all producers together; 0 when the broker has each message at its due instant. senders_each:
+    of one.
     """
 
     arrivals: str
@@ -50,6 +51,7 @@ class Setup:
     instances: int
     workers_each: int
     senders: int
+    senders_each: int
     message_bytes: int
     abandons: bool
     disturbed: bool
@@ -101,6 +103,7 @@ def setup_of(scenario: Scenario) -> Setup:
         instances=scenario.consumers.instances,
         workers_each=scenario.consumers.workers,
         senders=producers.instances * producers.senders if producers else 0,
+        senders_each=producers.senders if producers else 0,
         message_bytes=scenario.message_size_bytes,
         abandons=scenario.failures.on_failure == "abandon",
         disturbed=bool(scenario.faults),

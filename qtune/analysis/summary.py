@@ -236,14 +236,17 @@ def _latency(
     names = {percent: f"latency_s_p{percent}" for percent in PERCENTS}
     if verdict.kind in ("unstable", "collapsed"):
         return {name: missing(verdict.text, "s", len(runs)) for name in names.values()}
-    lateness = []
-    for run in runs:
-        first = int(np.searchsorted(run.messages["due_s"], warm_up_s))
-        due_s = run.messages["due_s"][first:]
-        latency_s = run.messages["completed_s"][first:] - due_s
-        latency_s[np.isnan(latency_s)] = np.inf
-        lateness.append(Lateness(due_s=due_s, latency_s=latency_s, horizon_s=run.horizon_s))
+    lateness = [lateness_of(run, warm_up_s) for run in runs]
     return {name: estimate_quantile(lateness, p / 100.0, confidence) for p, name in names.items()}
+
+
+def lateness_of(run: Result, warm_up_s: float) -> Lateness:
+    """The messages of one run that fell due from ``warm_up_s`` on, with their latencies."""
+    first = int(np.searchsorted(run.messages["due_s"], warm_up_s))
+    due_s = run.messages["due_s"][first:]
+    latency_s = run.messages["completed_s"][first:] - due_s
+    latency_s[np.isnan(latency_s)] = np.inf
+    return Lateness(due_s=due_s, latency_s=latency_s, horizon_s=run.horizon_s)
 
 
 def _offered_load(setup: Setup) -> Estimate:

@@ -1,0 +1,299 @@
+"""The rules of the manual, applied to one scenario with its numbers.
+
+Each rule compares a need with a bound; their ratio is how far the rule is used up, and above 1 it is broken.
+
+R1  what waits in a client's buffer must be handled before its lock runs out
+R2  a handler must be done, or its lock renewed, before the lock runs out
+R3  a batch that is handled in turn must be done before its locks run out
+R4  the offered load must fit through every resource: workers, calls, cores, senders
+R5  places in hand must cover the round trip to the broker, or workers wait for messages
+R8  receives that find nothing are paid for like all others
+R9  each handler that outlasts its lock needs a renewer of its own
+
+Rules about groups, functions and scaling (R6, R7, R10 to R13) speak of what these scenarios do not have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from qtune.analysis.capacity import Ceiling, capacity_of, handling_s
+from qtune.analysis.intervals import json_number
+from qtune.analysis.setup import Setup
+from qtune.analysis.summary import Summary
+from qtune.units import format_duration, format_fraction, format_rate
+
+ROOM: Final = 0.8
+"""A ceiling is called lifted when the load uses no more than this share of it."""
+
+_SURE: Final = 0.99
+_SURE_SIGMAS: Final = 2.326  # the 99 % quantile of the normal distribution
+_MOSTLY_EMPTY: Final = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One rule, applied.
+
+    rule: its number. subject: what it is about. ratio: need over bound; above 1 the rule is broken.
+    text: need and bound in words. change: the smallest change that lifts it; "" when none is needed.
+    setting, value: the same change as data, a path in the scenario and its new value; None when it is no
+    single setting.
+    """
+
+    rule: str
+    subject: str
+    ratio: float
+    text: str
+    change: str = ""
+    setting: str | None = None
+    value: float | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether the need exceeds the bound."""
+        return self.ratio > 1.0
+
+    def to_dict(self) -> dict[str, object]:
+        """The fields for JSON."""
+        return {
+            "rule": self.rule,
+            "subject": self.subject,
+            "ratio": json_number(self.ratio),
+            "text": self.text,
+            "change": self.change,
+            "setting": self.setting,
+            "value": self.value,
+        }
+
+
+def findings_of(setup: Setup, demand_per_s: float, summary: Summary) -> tuple[Finding, ...]:
+    """All rules that apply, the most used up first.
+
+    demand_per_s: messages per second that want to get through. summary: of the runs, for what polling cost.
+    """
+    found = [_of_ceiling(ceiling, setup, demand_per_s) for ceiling in capacity_of(setup).ceilings]
+    found += [
+        *_waiting_rule(setup),
+        _handler_rule(setup),
+        *_renewers(setup),
+        *_empty_receives(summary, setup),
+    ]
+    return tuple(sorted(found, key=lambda finding: -finding.ratio))
+
+
+def _of_ceiling(ceiling: Ceiling, setup: Setup, demand_per_s: float) -> Finding:
+    """R4 for every resource, and R5 for the places in hand."""
+    ratio = demand_per_s / ceiling.per_s
+    held, most = format_duration(ceiling.held_s), format_rate(ceiling.per_s)
+    asked = f"{format_rate(demand_per_s)} is {format_fraction(ratio)} of that"
+    text = f"{ceiling.places:g} {ceiling.resource}, held {held} by each message, let {most} through; {asked}"
+    change, setting, value = "", None, None
+    if ratio > ROOM:
+        setting, now = _setting_of(ceiling, setup)
+        change = "settle in batches or serve more calls at once"
+        if setting is not None:
+            value = _enough(setting, now, ratio / ROOM, setup)
+            change = f"{setting}: {now} -> {value}"
+    return Finding(
+        rule="R5" if ceiling.resource == "places in hand" else "R4",
+        subject=ceiling.resource,
+        ratio=ratio,
+        text=text,
+        change=change,
+        setting=setting,
+        value=value,
+    )
+
+
+def _setting_of(ceiling: Ceiling, setup: Setup) -> tuple[str | None, int]:
+    """The setting that gives a resource more places, and what it is now; None when no single one does."""
+    behaviour, polls = setup.behaviour, setup.behaviour.discipline == "poll"
+    workers = ("consumers.workers", setup.workers_each)
+    if ceiling.resource == "client cores":
+        return "consumers.instances", setup.instances
+    if ceiling.resource == "senders":
+        return "producers.senders", setup.senders_each
+    if ceiling.resource == "broker calls":
+        return ("consumers.receive_batch", behaviour.batch) if polls else (None, 0)
+    if ceiling.resource == "workers":
+        return workers
+    if not polls:
+        return ("consumers.prefetch", behaviour.prefetch) if behaviour.prefetch else workers
+    if ceiling.resource == "places in hand" and behaviour.credit_returned == "taken":
+        return "consumers.buffer", behaviour.in_hand_limit
+    if ceiling.resource == "places in hand" and behaviour.refill_at < behaviour.in_hand_limit:
+        return workers
+    return (
+        ("consumers.receivers", behaviour.receivers) if behaviour.receivers < setup.workers_each else workers
+    )
+
+
+def _enough(setting: str, now: int, times: float, setup: Setup) -> int:
+    """The least allowed value that gives ``times`` as many places: receivers divide the workers."""
+    least = max(math.ceil(now * times - 1e-9), now + 1)
+    receivers, workers = setup.behaviour.receivers, setup.workers_each
+    if setting == "consumers.receivers":
+        return next((count for count in range(least, workers) if workers % count == 0), workers)
+    if setting == "consumers.workers" and receivers < workers:
+        return math.ceil(least / receivers) * receivers
+    return least
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _InHand:
+    """What one receiver holds at most: ``count`` by a setting, ``extra`` beside it, for ``hands`` workers."""
+
+    count: int
+    extra: int
+    hands: int
+    rule: str
+    setting: str
+
+    @property
+    def turns(self) -> int:
+        """How many handlings one after the other the last message in hand needs, its own included."""
+        return math.ceil((self.count + self.extra) / self.hands)
+
+
+def _in_hand(setup: Setup) -> _InHand:
+    behaviour = setup.behaviour
+    hands = max(setup.workers_each // behaviour.receivers, 1)
+    rule, setting, count, extra = "R1", "consumers.prefetch", behaviour.prefetch, 0
+    if behaviour.discipline == "link_burst" and behaviour.prefetch:
+        extra = 1
+    elif behaviour.discipline == "link_sliding":
+        extra = hands if behaviour.credit_returned == "taken" else 0
+    elif behaviour.discipline == "poll" and behaviour.credit_returned == "taken":
+        setting, count, extra = "consumers.buffer", behaviour.in_hand_limit, hands
+    else:
+        count = min(behaviour.batch, behaviour.in_hand_limit)
+        rule, setting = "R3", "consumers.receive_batch"
+    return _InHand(count=count, extra=extra, hands=hands, rule=rule, setting=setting)
+
+
+def _waiting_rule(setup: Setup) -> Iterator[Finding]:
+    """R1 or R3: what waits its turn in the client, against the lock, which is not renewed while it waits."""
+    lock_s, in_hand = setup.semantics.lock_s, _in_hand(setup)
+    if in_hand.turns <= 1:
+        return
+    renewed = 1 if setup.behaviour.renewers else 0  # its own turn is covered by renewal
+    need_s = turns_s(setup, in_hand.turns - renewed)
+    what = "of a batch" if in_hand.rule == "R3" else "in the buffer"
+    text = (
+        f"the last message {what} has {in_hand.turns - 1} handlings before its own and needs its lock for "
+        f"{format_duration(need_s)}; it has {format_duration(lock_s)}"
+    )
+    change, setting, value = "", None, None
+    if need_s > lock_s:
+        most_turns = _most_turns(setup, lock_s) + renewed
+        setting = in_hand.setting
+        value = max(most_turns * in_hand.hands - in_hand.extra, 1 if in_hand.rule == "R3" else 0)
+        change = f"{setting}: {in_hand.count} -> {value}, or a lock of at least {format_duration(need_s)}"
+    yield Finding(
+        rule=in_hand.rule,
+        subject="lock of waiting messages",
+        ratio=need_s / lock_s,
+        text=text,
+        change=change,
+        setting=setting,
+        value=value,
+    )
+
+
+def turns_s(setup: Setup, turns: int) -> float:
+    """How long so many handlings in a row take at most, in 99 of 100 cases.
+
+    One is read from its distribution. Several are taken as normal around their mean, near enough for a few.
+    """
+    mean_s = handling_s(setup) / setup.work.deliveries
+    if turns <= 1:
+        return turns * (setup.service.quantile(_SURE) + mean_s - setup.work.handler_s / setup.work.deliveries)
+    spread_s = setup.service.mean * math.sqrt(setup.service.scv)
+    return turns * mean_s + _SURE_SIGMAS * spread_s * math.sqrt(turns)
+
+
+def _most_turns(setup: Setup, lock_s: float) -> int:
+    """The most handlings in a row that a lock outlasts."""
+    low, high = 0, 1
+    while turns_s(setup, high) <= lock_s and high < 2**31:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if turns_s(setup, middle) <= lock_s else (low, middle)
+    return low
+
+
+def _handler_rule(setup: Setup) -> Finding:
+    """R2: one handler, or the time to the first renewal, against the lock."""
+    lock_s, behaviour = setup.semantics.lock_s, setup.behaviour
+    handler_s = turns_s(setup, 1)
+    if behaviour.renewers:
+        need_s = min(behaviour.renew_after_s + setup.calls.renew.quantile(_SURE), handler_s)
+        text = (
+            f"a lock is renewed {format_duration(behaviour.renew_after_s)} after it began, and lasts "
+            f"{format_duration(lock_s)}"
+        )
+        late = f"a lock of at least {format_duration(need_s)}"
+    else:
+        need_s = handler_s
+        text = (
+            f"99 % of the handlers end within {format_duration(handler_s)}; the lock lasts "
+            f"{format_duration(lock_s)} and is not renewed"
+        )
+        late = f"a lock of at least {format_duration(need_s)}, or lock renewal"
+    ratio = need_s / lock_s
+    change = late if ratio > 1.0 else ""
+    return Finding(rule="R2", subject="lock of handled messages", ratio=ratio, text=text, change=change)
+
+
+def _renewers(setup: Setup) -> Iterator[Finding]:
+    """R9: a renewer stays with one delivery, so handlers that outlast the lock need one each."""
+    behaviour, lock_s = setup.behaviour, setup.semantics.lock_s
+    if not behaviour.renewers or turns_s(setup, 1) <= lock_s:
+        return
+    ratio = setup.workers_each / behaviour.renewers
+    text = f"{setup.workers_each} workers need their locks renewed, by {behaviour.renewers} renewers"
+    setting = "consumers.renewal.renewers"
+    change = f"{setting}: {behaviour.renewers} -> {setup.workers_each}" if ratio > 1.0 else ""
+    value = setup.workers_each if ratio > 1.0 else None
+    yield Finding(
+        rule="R9", subject="renewers", ratio=ratio, text=text, change=change, setting=setting, value=value
+    )
+
+
+def _empty_receives(summary: Summary, setup: Setup) -> Iterator[Finding]:
+    """R8: the share of the calls that are receives which found nothing, against half of them."""
+    empty, calls = summary.empty_receives_per_s, summary.calls_per_message
+    if setup.behaviour.discipline != "poll" or not empty.known:
+        return
+    made_per_s = calls.value * summary.goodput_per_s.value if calls.known else empty.value
+    share = empty.value / made_per_s if made_per_s > 0.0 else 0.0
+    text = f"{format_rate(empty.value)} receives find nothing, {format_fraction(share)} of all calls"
+    ratio = share / _MOSTLY_EMPTY
+    if ratio <= 1.0:
+        yield Finding(rule="R8", subject="empty receives", ratio=ratio, text=text)
+        return
+    yield _longer_wait(summary, setup, ratio, text)
+
+
+def _longer_wait(summary: Summary, setup: Setup, ratio: float, text: str) -> Finding:
+    longest_s = next(
+        (limit.value for limit in summary.scenario.provider().limits if limit.name == "receive_wait"), None
+    )
+    setting, now_s = "consumers.receive_wait", setup.behaviour.wait_s
+    if longest_s is None or now_s >= longest_s:
+        return Finding(rule="R8", subject="empty receives", ratio=ratio, text=text, change="fewer receivers")
+    change = f"{setting}: {format_duration(now_s)} -> {format_duration(longest_s)}"
+    return Finding(
+        rule="R8",
+        subject="empty receives",
+        ratio=ratio,
+        text=text,
+        change=change,
+        setting=f"{setting}_s",
+        value=longest_s,
+    )
