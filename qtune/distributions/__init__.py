@@ -1,6 +1,6 @@
 """Distributions of durations, sizes and gaps: their moments, quantiles, and the tables engines draw from.
 
->>> fitted("lognormal", mean=0.1, p95=0.3).quantile(0.95)
+>>> round(fitted("lognormal", mean=0.1, p95=0.3).quantile(0.95), 12)
 0.3
 
 See ``families`` for what each family is for, ``tables`` for what a draw is.

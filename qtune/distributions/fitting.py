@@ -27,7 +27,7 @@ _TOLERANCE = 1e-9  # of a ratio that a family does not leave free
 
 
 def fitted(family: str, *, mean: float, p95: float | None = None, cv: float | None = None) -> Distribution:
-    """The distribution of a family with this mean, and this p95 or this cv: exactly, not by least squares.
+    """The distribution of a family with this mean, and this p95 or this cv: solved, to a few last bits.
 
     family: constant, exponential, gamma, lognormal, pareto, uniform or weibull. Constant and exponential need
     the mean only; they accept a p95 or a cv that agrees with it.
