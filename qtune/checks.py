@@ -25,6 +25,8 @@ from qtune.providers.rules import offered
 from qtune.records import Complaint, Location, Record, is_strict, yaml_name
 from qtune.units import format_duration
 
+MOST_WORKERS = 1_000_000
+
 
 class InvalidFieldError(Exception):
     """A rule has asked for a field that has an error of its own."""
@@ -85,7 +87,9 @@ def run_checks(scenario: Any) -> list[Complaint]:
             complaints += check(scenario)
         except InvalidFieldError:
             continue
-    return complaints
+        except InputError as error:  # a file that the provider itself names is not as it should be
+            complaints.append(Complaint(path="queue.provider", message=str(error)))
+    return list(dict.fromkeys(complaints))
 
 
 def value_at(scenario: Any, location: Location) -> Any:
@@ -214,14 +218,6 @@ def _renewal_outlasts_lock(scenario: Any) -> Iterator[Complaint]:
         yield Complaint(path="consumers.renewal.max_s", message=message)
 
 
-def _credit_needs_prefetch_bound(scenario: Any) -> Iterator[Complaint]:
-    traits, prefetch = _traits(scenario), scenario.consumers.prefetch
-    if prefetch is not None and traits.most_prefetch is not None and prefetch > traits.most_prefetch:
-        yield Complaint(
-            path="consumers.prefetch", message=f"{traits.name} takes at most {traits.most_prefetch}"
-        )
-
-
 def _warm_up_ends(scenario: Any) -> Iterator[Complaint]:
     warm_up_s, horizon_s = scenario.warm_up_s, scenario.horizon_s
     if horizon_s is None:
@@ -260,6 +256,21 @@ def _faults_do_not_overlap(scenario: Any) -> Iterator[Complaint]:
         if fault.at_s < before.end_s:
             message = f"the pause before it lasts until {format_duration(before.end_s)}: join the two"
             yield Complaint(path=f"faults.{index}.at_s", message=message)
+
+
+def _load_can_be_held(scenario: Any) -> Iterator[Complaint]:
+    arrivals = scenario.arrivals
+    horizon_s = arrivals.length_s if scenario.horizon_s is None else scenario.horizon_s
+    message = None if horizon_s is None else arrivals.too_much(horizon_s)
+    if message is not None:
+        yield Complaint(path="arrivals", message=message)
+
+
+def _fleet_can_be_held(scenario: Any) -> Iterator[Complaint]:
+    consumers = scenario.consumers
+    if consumers.instances * consumers.workers > MOST_WORKERS:
+        message = f"a run has at most {MOST_WORKERS:,} workers, and instances times workers is more"
+        yield Complaint(path="consumers.instances", message=message)
 
 
 def _hints_come_from_a_trace(scenario: Any) -> Iterator[Complaint]:
@@ -324,11 +335,12 @@ CHECKS: tuple[Check, ...] = (
     _refill_fits_buffer,
     _receivers_fit_workers,
     _renewal_outlasts_lock,
-    _credit_needs_prefetch_bound,
     _warm_up_ends,
     _horizon_is_known,
     _faults_happen,
     _faults_do_not_overlap,
+    _load_can_be_held,
+    _fleet_can_be_held,
     _hints_come_from_a_trace,
     _model_fits_provider,
     _model_knows_client,

@@ -113,9 +113,12 @@ def refuse(message: str, source: str | None = None) -> PydanticCustomError:
 
 
 def refuse_again(error: InputError) -> PydanticCustomError:
-    """The same complaint as another part of qtune made, for use inside a validator."""
-    if len(error.problems) == 1:
-        return refuse(error.problems[0].message, error.problems[0].source)
+    """The complaint of another part of qtune about this very value, for use inside a validator."""
+    return refuse(error.problems[0].message, error.problems[0].source)
+
+
+def refuse_file(error: InputError) -> PydanticCustomError:
+    """Everything that is wrong in a file that this value names, with the places in that file."""
     return refuse("\n".join(str(problem) for problem in error.problems))
 
 
@@ -147,7 +150,8 @@ def _translate(detail: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, 
     elif kind == "extra_forbidden":
         key = str(detail["loc"][-1])
         own = UNKNOWN_KEY
-        message = f"there is no such key; there are {', '.join(names)}.{did_you_mean(key, names)}"
+        hint = did_you_mean(yaml_name(key) if yaml_name(key) in names else key, names)
+        message = f"there is no such key; there are {', '.join(names)}.{hint}"
     elif kind == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         hint = did_you_mean(given, choices) if isinstance(given, str) else ""
@@ -261,7 +265,7 @@ def number(
     return BeforeValidator(read)
 
 
-def whole(*, at_least: int, at_most: int | None = None) -> BeforeValidator:
+def whole(*, at_least: int, at_most: int = 2**63 - 1) -> BeforeValidator:
     """Reads a whole number; 8.0, "8" and true are errors, as a file that says so may mean another thing."""
 
     def read(value: object) -> int:
@@ -271,7 +275,12 @@ def whole(*, at_least: int, at_most: int | None = None) -> BeforeValidator:
             found = operator.index(value)  # type: ignore[arg-type]
         except TypeError:
             raise refuse("this must be a whole number, such as 8") from None
-        _bounded(found, at_least, None, at_most)
+        if not at_least <= found <= at_most:
+            raise refuse(
+                f"this must be at least {at_least}"
+                if found < at_least
+                else f"this must be at most {at_most:,}"
+            )
         return found
 
     return BeforeValidator(read)
@@ -283,7 +292,8 @@ def _yes_or_no(value: object) -> bool:
     return value
 
 
-def _text(value: object) -> str:
+def read_text(value: object) -> str:
+    """The value as text that is not empty; a number is no text."""
     if not isinstance(value, str) or not value.strip():
         raise refuse("this must be text")
     return value
@@ -325,7 +335,7 @@ CountOrZero = Annotated[int, whole(at_least=0)]
 PositiveNumber = Annotated[float, number(above=0.0)]
 NumberOrZero = Annotated[float, number(at_least=0.0)]
 YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(read_text)]
 
 
 def python_problems(error: ValidationError) -> list[Problem]:

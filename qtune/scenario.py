@@ -13,9 +13,9 @@ from pydantic import (
     BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
+    SerializeAsAny,
     ValidationError,
     ValidationInfo,
-    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -44,8 +44,10 @@ from qtune.records import (
     choose,
     detail_of,
     read_seconds,
+    read_text,
     refuse,
     refuse_again,
+    refuse_file,
     validate_nested,
     validation_error,
     wrong_at,
@@ -70,7 +72,10 @@ def _queue_type(value: object) -> type[Record]:
     return choose("provider", {known: found.queue_type for known, found in all_providers().items()}, value)
 
 
-AnyQueue = Annotated[QueueSettings, BeforeValidator(_read_queue)]
+AnyQueue = Annotated[SerializeAsAny[QueueSettings], BeforeValidator(_read_queue)]
+
+
+_KIND_KEYS = {"kind", "family", "provider"}
 
 
 class QueueAndConsumers(Protocol):
@@ -111,13 +116,29 @@ def _read_warm_up(value: object, info: ValidationInfo) -> float | str:
 WarmUp = Annotated[float | Literal["auto"], BeforeValidator(_read_warm_up)]
 
 
+def _read_model(value: object, info: ValidationInfo) -> str:
+    name = read_text(value)
+    try:
+        found = find_model(name, base_folder(info))
+    except InputError as error:
+        raise refuse_again(error) from None
+    try:
+        providers.load_model(found)
+    except InputError as error:
+        raise refuse_file(error) from None
+    return found
+
+
+ModelName = Annotated[str, BeforeValidator(_read_model)]
+
+
 class Scenario(Record):
-    """Everything that a run depends on. Making one checks every rule and raises one ScenarioError with all
-    problems.
+    """Everything that a run depends on.
+
+    Making one checks every rule, and raises one ScenarioError with all problems.
 
     producers: None: the broker has each message at its due instant.
-    horizon_s: how long to look; left out, it is the length of the trace. Messages due at the horizon still
-        count.
+    horizon_s: how long to look; left out, it is the length of the trace. What is due at the horizon counts.
     warm_up_s: "auto", or how much of the start a summary leaves out.
     model: name of a shipped provider model or path of one; None: the provider's own.
     """
@@ -133,20 +154,8 @@ class Scenario(Record):
     faults: tuple[Fault, ...] = ()
     horizon_s: PositiveSeconds = Field(default=None)  # type: ignore[assignment]  # _checked fills it in
     warm_up_s: WarmUp = "auto"
-    model: Text | None = None
+    model: ModelName | None = None
     seed: CountOrZero = 1
-
-    @field_validator("model")
-    @classmethod
-    def _model_exists(cls, model: str | None, info: ValidationInfo) -> str | None:
-        if model is None:
-            return None
-        try:
-            found = find_model(model, base_folder(info))
-            providers.load_model(found)
-        except InputError as error:
-            raise refuse_again(error) from None
-        return found
 
     @model_validator(mode="wrap")
     @classmethod
@@ -279,7 +288,8 @@ def _detail(complaint: Complaint, view: Scenario | Partial) -> Mapping[str, Any]
 
 def _merged(record: Record, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The values a record was made of, with changes; a mapping is merged into the section it changes."""
-    values = {name: getattr(record, name) for name in record.model_fields_set}
+    named = record.model_fields_set | (_KIND_KEYS & type(record).model_fields.keys())
+    values = {name: getattr(record, name) for name in named}
     python_names = {yaml_name(name): name for name in type(record).model_fields}
     for key, change in changes.items():
         name = python_names.get(key, key)
@@ -299,7 +309,4 @@ def _merged(record: Record, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_other_kind(section: Record, change: Mapping[str, Any]) -> bool:
     """True if a change makes another kind of record of the section, which then shares no keys with it."""
-    return any(
-        key in change and change[key] != getattr(section, key, change[key])
-        for key in ("kind", "family", "provider")
-    )
+    return any(key in change and change[key] != getattr(section, key, change[key]) for key in _KIND_KEYS)

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from qtune.distributions import Constant, Distribution, Empirical, Exponential, Uniform, fitted
 from qtune.errors import InputError
@@ -19,7 +19,7 @@ from qtune.records import (
     base_folder,
     one_of,
     refuse,
-    refuse_again,
+    refuse_file,
     wrong_at,
 )
 from qtune.traces import find_trace, read_column
@@ -131,7 +131,7 @@ class EmpiricalTime(TimeShape):
         try:
             self.distribution()
         except InputError as error:
-            raise refuse_again(error) from None
+            raise refuse_file(error) from None
         return self
 
     def distribution(self) -> Distribution:
@@ -168,5 +168,7 @@ FORMS: dict[str, type[Record]] = {
 }
 """The forms of a random time by the name of the family."""
 
-RandomTime = Annotated[TimeShape, one_of("family", FORMS)]
-ServiceTime = Annotated[TimeShape | HintsTime, one_of("family", {**FORMS, "hints": HintsTime})]
+RandomTime = Annotated[SerializeAsAny[TimeShape], one_of("family", FORMS)]
+ServiceTime = Annotated[
+    SerializeAsAny[TimeShape | HintsTime], one_of("family", {**FORMS, "hints": HintsTime})
+]

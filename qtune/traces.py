@@ -8,8 +8,10 @@ the shipped traces. Everything that is wrong is reported with the file and the l
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -76,14 +78,11 @@ def read_column(name: str, column: str) -> tuple[float, ...]:
     path, stamp = _path(name)
     header, lines, rows = _read_rows(path, stamp)
     if column not in header:
-        _fail(
-            path,
-            lines[0] if lines else 1,
-            ",".join(header),
-            f"there is no column {column!r}.{did_you_mean(column, header)}",
-        )
+        message = f"there is no column {column!r}.{did_you_mean(column, header)}"
+        _fail(path, 0, ",".join(header), message)
     index = header.index(column)
-    return tuple(_numbers(path, lines, [row[index] for row in rows]).tolist())
+    (values,) = _numbers(path, lines, [[row[index]] for row in rows], [column])
+    return tuple(values.tolist())
 
 
 def _path(name: str) -> tuple[Path, tuple[int, int]]:
@@ -98,9 +97,9 @@ def _read_trace(path: Path, stamp: tuple[int, int]) -> Trace:
     known = ["arrival_s", "service_hint", "group"]
     if header != known[: len(header)]:
         _fail(path, 0, ",".join(header), "a trace has the columns arrival_s[,service_hint[,group]]")
-    arrival_s = _numbers(path, lines, [row[0] for row in rows])
+    columns = _numbers(path, lines, rows, header[:2])
+    arrival_s, hint = columns[0], columns[1] if len(header) > 1 else None
     _ascending(path, lines, arrival_s, strictly=False)
-    hint = _numbers(path, lines, [row[1] for row in rows]) if len(header) > 1 else None
     if hint is not None and not hint.any():
         _fail(path, lines[0], "0", "every service_hint is 0, so the hints cannot be scaled to a mean")
     return Trace(arrival_s=arrival_s, service_hint=hint)
@@ -111,8 +110,7 @@ def _read_buckets(path: Path, stamp: tuple[int, int]) -> Buckets:
     header, lines, rows = _read_rows(path, stamp)
     if header != ["t_s", "count"]:
         _fail(path, 0, ",".join(header), "a rate file has the columns t_s,count")
-    start_s = _numbers(path, lines, [row[0] for row in rows])
-    count = _numbers(path, lines, [row[1] for row in rows])
+    start_s, count = _numbers(path, lines, rows, header)
     _ascending(path, lines, start_s, strictly=True)
     if len(start_s) < 2:
         _fail(path, lines[0], rows[0][0], "a rate file needs at least two buckets, to know their width")
@@ -120,15 +118,11 @@ def _read_buckets(path: Path, stamp: tuple[int, int]) -> Buckets:
         _fail(path, lines[0], rows[0][0], "the first bucket must start at 0: subtract its start from all")
     steps = np.diff(start_s)
     width_s = float(steps.min())
-    held = np.rint(steps / width_s)
-    for index in np.flatnonzero(np.abs(steps - held * width_s) > 1e-6 * width_s)[:_MOST_PROBLEMS]:
-        _fail(
-            path,
-            lines[index + 1],
-            rows[index + 1][0],
-            f"not a whole number of buckets of {width_s:g} s after the line before",
-        )
-    return Buckets(start_s=start_s, count=count, width_s=width_s, missing=int(held.sum()) - len(steps))
+    whole = np.rint(steps / width_s)
+    wrong = np.flatnonzero(np.abs(steps - whole * width_s) > 1e-6 * width_s)
+    message = f"this is not a whole number of buckets ({width_s:g} s each) after the line before"
+    _raise(_problem(path, lines[i + 1], rows[i + 1][0], message) for i in wrong.tolist())
+    return Buckets(start_s=start_s, count=count, width_s=width_s, missing=int(whole.sum()) - len(steps))
 
 
 @lru_cache(maxsize=4)
@@ -155,45 +149,45 @@ def _read_rows(path: Path, stamp: tuple[int, int]) -> tuple[list[str], list[int]
         else:
             lines.append(line)
             rows.append(fields)
-    if problems:
-        raise InputError(problems[:_MOST_PROBLEMS])
+    _raise(problems)
     if not rows:
         _fail(path, 0, "", "the file has no data lines")
     return header, lines, rows
 
 
-def _numbers(path: Path, lines: list[int], fields: list[str]) -> Floats:
-    values = np.empty(len(fields))
+def _numbers(path: Path, lines: list[int], rows: list[list[str]], columns: list[str]) -> list[Floats]:
+    """The first columns as numbers, read-only; all that is no number or not in range is one InputError."""
+    values = np.empty((len(columns), len(rows)))
     problems = []
-    for index, text in enumerate(fields):
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        values[index] = value
-        if not (math.isfinite(value) and value >= 0.0):
-            problems.append(
-                _problem(path, lines[index], text, "this must be a finite number that is not negative")
-            )
-    if problems:
-        raise InputError(problems[:_MOST_PROBLEMS])
+    for row, fields in enumerate(rows):
+        for column in range(len(columns)):
+            try:
+                number = float(fields[column])
+            except ValueError:
+                number = math.nan
+            if not (math.isfinite(number) and number >= 0.0):
+                message = f"{columns[column]} must be a finite number that is not negative"
+                problems.append(_problem(path, lines[row], fields[column], message))
+            values[column, row] = number
+    _raise(problems)
     values.flags.writeable = False
-    return values
+    return list(values)
 
 
 def _ascending(path: Path, lines: list[int], values: Floats, *, strictly: bool) -> None:
     steps = np.diff(values)
-    wrong = np.flatnonzero(steps <= 0.0 if strictly else steps < 0.0)
-    if len(wrong):
-        raise InputError(
-            _problem(
-                path,
-                lines[i + 1],
-                f"{values[i + 1]:.10g}",
-                f"times must ascend: the line before has {values[i]:.10g}",
-            )
-            for i in wrong[:_MOST_PROBLEMS]
-        )
+    problems = []
+    for i in np.flatnonzero(steps <= 0.0 if strictly else steps < 0.0).tolist():
+        message = f"times must ascend, and {values[i]:.10g} is before it"
+        problems.append(_problem(path, lines[i + 1], f"{values[i + 1]:.10g}", message))
+    _raise(problems)
+
+
+def _raise(problems: Iterable[Problem]) -> None:
+    """Raise the first problems, if there are any."""
+    first = list(islice(problems, _MOST_PROBLEMS))
+    if first:
+        raise InputError(first)
 
 
 def _problem(path: Path, line: int, value: str, message: str) -> Problem:

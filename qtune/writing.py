@@ -51,7 +51,8 @@ def exact_rate(rate_per_s: float) -> str:
 
 def exact_size(size_bytes: int) -> str:
     """The size in the largest unit of which it is a whole number."""
-    return next(f"{size_bytes // unit}{name}" for name, unit in _SIZES.items() if size_bytes % unit == 0)
+    units = [name for name, unit in _SIZES.items() if size_bytes and size_bytes % unit == 0] or ["B"]
+    return f"{size_bytes // _SIZES[units[0]]}{units[0]}"
 
 
 def _decimal(number: float) -> str:

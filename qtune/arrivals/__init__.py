@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import SerializeAsAny
+
 from qtune.arrivals.rates import MOST_SEGMENTS, Bursts, Piecewise, Poisson, Renewal, Segment
 from qtune.arrivals.recorded import BurstAtOnce, ClosedLoop, Counts, TraceFile
 from qtune.arrivals.schedule import Arrivals, Schedule
@@ -37,4 +39,4 @@ KINDS: dict[str, type[Record]] = {
     "closed_loop": ClosedLoop,
 }
 
-AnyArrivals = Annotated[Arrivals, one_of("kind", KINDS)]
+AnyArrivals = Annotated[SerializeAsAny[Arrivals], one_of("kind", KINDS)]

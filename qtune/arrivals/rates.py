@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Annotated, Literal
 
@@ -9,7 +10,6 @@ from pydantic import Field, field_validator
 
 from qtune.arrivals.schedule import Arrivals, Schedule, steady, stepped
 from qtune.distributions import Constant, Exponential, Gamma
-from qtune.errors import Problem, ScenarioError
 from qtune.records import (
     NumberOrZero,
     PerSecond,
@@ -29,6 +29,11 @@ class Poisson(Arrivals):
     kind: Literal["poisson"] = "poisson"
     rate_per_s: PositivePerSecond
 
+    @property
+    def most_rate_per_s(self) -> float | None:
+        """The rate, at its highest."""
+        return self.rate_per_s
+
     def schedule(self, horizon_s: float) -> Schedule:
         """Exponential gaps in one segment."""
         return steady(Exponential(mean=1.0), self.rate_per_s, horizon_s)
@@ -44,6 +49,11 @@ class Renewal(Arrivals):
     kind: Literal["renewal"] = "renewal"
     rate_per_s: PositivePerSecond
     cv: NumberOrZero
+
+    @property
+    def most_rate_per_s(self) -> float | None:
+        """The rate, at its highest."""
+        return self.rate_per_s
 
     def schedule(self, horizon_s: float) -> Schedule:
         """Gamma gaps with the coefficient of variation ``cv``, or constant ones, in one segment."""
@@ -80,24 +90,27 @@ class Piecewise(Arrivals):
             raise refuse("every segment has the rate 0, so no message would ever fall due")
         return segments
 
+    @property
+    def most_rate_per_s(self) -> float | None:
+        """The rate, at its highest."""
+        return max(segment.rate_per_s for segment in self.segments)
+
+    def too_much(self, horizon_s: float) -> str | None:
+        """Also too much are more than a million segments."""
+        rounds = horizon_s / math.fsum(segment.for_s for segment in self.segments)
+        if self.repeat and rounds * len(self.segments) > MOST_SEGMENTS:
+            return f"{rounds:.3g} repetitions until the horizon; a run has at most {MOST_SEGMENTS:,} segments"
+        return super().too_much(horizon_s)
+
     def schedule(self, horizon_s: float) -> Schedule:
         """Exponential gaps through the segments, unrolled up to the horizon."""
         starts, rates, at_s = [], [], 0.0
-        for index in range(MOST_SEGMENTS + 1):
-            if at_s >= horizon_s or (index >= len(self.segments) and not self.repeat):
+        for segment in itertools.cycle(self.segments) if self.repeat else self.segments:
+            if at_s >= horizon_s:
                 break
-            segment = self.segments[index % len(self.segments)]
             starts.append(at_s)
             rates.append(segment.rate_per_s)
             at_s += segment.for_s
-        else:
-            raise ScenarioError(
-                Problem(
-                    where="arrivals.segments",
-                    value=f"{MOST_SEGMENTS} segments before the horizon",
-                    message="repeat more slowly, or use a shorter horizon",
-                )
-            )
         return stepped(starts, rates, horizon_s)
 
     def scaled(self, factor: float) -> Piecewise:
@@ -115,11 +128,16 @@ class Bursts(Arrivals):
     on_mean_s: PositiveSeconds
     off_mean_s: PositiveSeconds
 
+    @property
+    def most_rate_per_s(self) -> float | None:
+        """The rate, at its highest."""
+        return max(self.on_rate_per_s, self.off_rate_per_s)
+
     def schedule(self, horizon_s: float) -> Schedule:
         """Exponential gaps, modulated; the mean rate counts the start in the off phase exactly."""
-        rate_sum = 1.0 / self.on_mean_s + 1.0 / self.off_mean_s
+        changes = horizon_s / self.on_mean_s + horizon_s / self.off_mean_s
         on_share = self.on_mean_s / (self.on_mean_s + self.off_mean_s)
-        on_share *= 1.0 + math.expm1(-rate_sum * horizon_s) / (rate_sum * horizon_s)
+        on_share *= 1.0 + math.expm1(-changes) / changes if changes else 0.0
         mean = self.off_rate_per_s + on_share * (self.on_rate_per_s - self.off_rate_per_s)
         modulation = (self.on_rate_per_s, self.off_rate_per_s, self.on_mean_s, self.off_mean_s)
         return Schedule(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import ValidationInfo, field_validator
 
-from qtune.arrivals.schedule import Arrivals, Schedule, stepped
+from qtune.arrivals.schedule import MOST_MESSAGES, Arrivals, Schedule, stepped
 from qtune.errors import InputError, Problem, ScenarioError
-from qtune.records import Count, PositiveNumber, Text, base_folder, refuse, refuse_again
+from qtune.records import PositiveNumber, Text, base_folder, refuse, refuse_file, whole
 from qtune.shapes import RandomTime
 from qtune.traces import find_trace, read_buckets, read_trace
+
+MOST_CUSTOMERS = 1_000_000
 
 
 class TraceFile(Arrivals):
@@ -32,7 +34,7 @@ class TraceFile(Arrivals):
             if read_trace(found).arrival_s[-1] <= 0.0:
                 raise refuse("all arrivals are at 0: write arrivals of the kind burst_at_once instead")
         except InputError as error:
-            raise refuse_again(error) from None
+            raise refuse_file(error) from None
         return found
 
     def schedule(self, horizon_s: float) -> Schedule:
@@ -92,8 +94,14 @@ class Counts(Arrivals):
             if not read_buckets(found).count.any():
                 raise refuse("every count is 0, so no message would ever fall due")
         except InputError as error:
-            raise refuse_again(error) from None
+            raise refuse_file(error) from None
         return found
+
+    @property
+    def most_rate_per_s(self) -> float | None:
+        """The rate of the fullest bucket."""
+        buckets = read_buckets(self.file)
+        return float(buckets.count.max()) / buckets.width_s * self.scale
 
     def schedule(self, horizon_s: float) -> Schedule:
         """Exponential gaps through one segment a bucket; nothing is due after the last bucket."""
@@ -130,7 +138,7 @@ class BurstAtOnce(Arrivals):
     """A backlog: all messages are due at time 0, and none after."""
 
     kind: Literal["burst_at_once"] = "burst_at_once"
-    messages: Count
+    messages: Annotated[int, whole(at_least=1, at_most=MOST_MESSAGES)]
 
     def schedule(self, horizon_s: float) -> Schedule:
         """As many zeros as messages."""
@@ -146,7 +154,7 @@ class ClosedLoop(Arrivals):
     """Customers who each send a message, wait for its completion, think, and send the next."""
 
     kind: Literal["closed_loop"] = "closed_loop"
-    customers: Count
+    customers: Annotated[int, whole(at_least=1, at_most=MOST_CUSTOMERS)]
     think_time: RandomTime
 
     def schedule(self, horizon_s: float) -> Schedule:

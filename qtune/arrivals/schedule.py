@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from qtune.distributions import Distribution, Exponential
 from qtune.records import Record
+from qtune.units import format_duration
 
+MOST_MESSAGES = 200_000_000
 Floats = NDArray[np.float64]
 
 
@@ -65,6 +67,19 @@ class Arrivals(Record):
         """The same process ``factor`` times as fast."""
 
     @property
+    def most_rate_per_s(self) -> float | None:
+        """The highest rate at any time, or None if the instants are given or an outcome."""
+        return None
+
+    def too_much(self, horizon_s: float) -> str | None:
+        """Why this is more than one run can hold until the horizon, or None if it is not."""
+        rate_per_s = self.most_rate_per_s
+        if rate_per_s is not None and rate_per_s * horizon_s > MOST_MESSAGES:
+            messages = f"{rate_per_s * horizon_s:.3g} messages in {format_duration(horizon_s)}"
+            return f"up to {messages}; a run holds {MOST_MESSAGES:,}: use a lower rate or a shorter horizon"
+        return None
+
+    @property
     def length_s(self) -> float | None:
         """How long the process lasts by itself, or None if it has no end."""
         return None
@@ -89,6 +104,7 @@ def steady(gap: Distribution, rate_per_s: float, horizon_s: float) -> Schedule:
 def stepped(
     starts: list[float], rates: list[float], horizon_s: float, notes: tuple[str, ...] = ()
 ) -> Schedule:
+    """A Poisson process whose rate changes at the given instants, of which the first is 0."""
     ends = [*starts[1:], horizon_s]
     messages = math.fsum(rate * (end - start) for start, end, rate in zip(starts, ends, rates, strict=True))
     return Schedule(

@@ -38,11 +38,16 @@ class HasQueue(Protocol):
     """The part of a scenario that a provider translates."""
 
     @property
-    def queue(self) -> QueueSettings: ...
+    def queue(self) -> QueueSettings:
+        """The queue, in its provider's words."""
+
     @property
-    def consumers(self) -> Consumers: ...
+    def consumers(self) -> Consumers:
+        """The consumers."""
+
     @property
-    def model(self) -> str | None: ...
+    def model(self) -> str | None:
+        """The name or path of a provider model, or None for the provider's own."""
 
 
 def client_name(scenario: HasQueue) -> str:

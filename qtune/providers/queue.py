@@ -36,8 +36,7 @@ class ClientTraits:
     receivers: "any", "one" per instance, or one per "worker".
     settlement_waits: False if a settlement is sent without waiting for the broker's answer.
     renew_after_s: from the lock's length to the time of the renewal call after the lock's start.
-    receive_batch, receive_wait_s, polling: the client's defaults. most_prefetch: the largest prefetch, or
-        None.
+    receive_batch, receive_wait_s, polling: the client's defaults.
     settle: the ways of settling it has.
     instead: settings of the consumers that this client does not have, each with what to use instead.
     sources: where a trait or a missing setting is stated, by its name.
@@ -56,7 +55,6 @@ class ClientTraits:
     credit_returned: Literal["taken", "settled"] = "settled"
     linger_s: float = 0.0
     keepalive_s: float = float("inf")
-    most_prefetch: int | None = None
     instead: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str]
 

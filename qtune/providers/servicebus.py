@@ -164,7 +164,6 @@ def _python(name: str, *, settlement_waits: bool, source: str) -> ClientTraits:
         receive_wait_s=60.0,
         linger_s=0.2,
         keepalive_s=5.0,
-        most_prefetch=50_000,
         instead={
             "polling": _NO_POLLING,
             "buffer": _NO_BUFFER,
@@ -198,7 +197,6 @@ CLIENTS: Mapping[str, ClientTraits] = {
         settle=("each", "concurrent"),
         renew_after_s=_processor_renews_after,
         receive_wait_s=0.0,
-        most_prefetch=2**31 - 1,
         instead={
             "polling": _NO_POLLING,
             "buffer": _NO_BUFFER,
