@@ -9,7 +9,17 @@ from pydantic import Field, model_validator
 
 from qtune.errors import ModelError
 from qtune.providers.base import Price
-from qtune.records import Bytes, CountOrZero, NumberOrZero, PositiveNumber, Record, Text, YesOrNo, refuse
+from qtune.records import (
+    Bytes,
+    CountOrZero,
+    NumberOrZero,
+    PositiveNumber,
+    Record,
+    Text,
+    YesOrNo,
+    refuse,
+    wrong_at,
+)
 
 
 class _ModelRecord(Record):
@@ -42,6 +52,8 @@ class RequestPrice(_ModelRecord):
 
     @model_validator(mode="after")
     def _ascending(self) -> RequestPrice:
+        if not self.chunk_bytes:
+            raise wrong_at(("chunk_bytes",), self.chunk_bytes, "a chunk holds at least 1 byte")
         bounds = [tier.up_to for tier in self.tiers]
         inner = [bound for bound in bounds[:-1] if bound is not None]
         if bounds[-1] is not None or len(inner) != len(bounds) - 1 or sorted(set(inner)) != inner:
