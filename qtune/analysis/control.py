@@ -42,11 +42,12 @@ def run_until_narrow(
     the scenario's own.
     progress: called with the summary after every replication from the fifth on.
     It ends early when the queue does not keep up, because then there is no value to be sure of. Why it ended
-    is said in ``Summary.note``. InputError for a number that summaries do not have, and for a budget or a width
-    that allows nothing.
+    is said in ``Summary.note``. InputError for a number that summaries do not have, and for a budget or a
+    width that allows nothing.
 
-    To look again after each replication, and to stop when the interval happens to be narrow, makes it a little
-    too narrow: of intervals of 95 % of normal values, 92 to 95 % held the truth, depending on the spread.
+    To look again after each replication, and to stop when the interval happens to be narrow, makes it a
+    little too narrow: of intervals of 95 % of normal values, 92 to 95 % held the truth, depending on the
+    spread.
     """
     _check_budget(width, most_replications, most_messages)
     results: list[Result] = []

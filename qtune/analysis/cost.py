@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from qtune.analysis.intervals import Estimate, across_replications, json_number
+from qtune.analysis.measures import calls_from
 from qtune.analysis.setup import Setup, setup_of
 from qtune.providers.prices import Prices, RequestPrice
 from qtune.result import CALL_EMPTY, OP_RECEIVE, OP_SEND, Result
@@ -101,7 +102,8 @@ def billed_requests(
     """
     if price is None:
         return 0.0
-    calls = result.calls[result.calls["end_s"] >= warm_up_s]
+    calls = calls_from(result, warm_up_s)
+    calls = calls[: calls.size - int(np.count_nonzero(np.isnan(calls["end_s"])))]
     count = calls["count"].astype(np.float64)
     empty = calls["outcome"] == CALL_EMPTY
     payload = (calls["op"] == OP_SEND) | (calls["op"] == OP_RECEIVE)

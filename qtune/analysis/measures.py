@@ -171,10 +171,13 @@ def _of_states(result: Result, setup: Setup, warm_up_s: float, window_s: float) 
     }
 
 
+def calls_from(result: Result, from_s: float) -> Table:
+    """The calls that ended at ``from_s`` or later, or are still open: the last ones, as they are ordered."""
+    return result.calls[int(np.searchsorted(result.calls["end_s"], from_s)) :]
+
+
 def _of_calls(result: Result, setup: Setup, warm_up_s: float, window_s: float) -> dict[str, float]:
-    calls = result.calls
-    ended = calls["end_s"] >= warm_up_s
-    counted = calls[ended | np.isnan(calls["end_s"])]
+    counted = calls_from(result, warm_up_s)
     op, open_now = counted["op"], np.isnan(counted["end_s"])
     duration_s = counted["end_s"] - counted["start_s"]
     duration_s[open_now] = math.inf

@@ -332,7 +332,8 @@ class GGc:
             beyond = np.where(spare_s < 0.0, 1.0, wait_chance * np.exp(-np.maximum(spare_s, 0.0) / waiting_s))
             return float(beyond.mean()) <= 1.0 - p
 
-        return _smallest(reached, self.service.mean + wait_mean_s, relative=1e-9)
+        found_s = _smallest(reached, self.service.mean + wait_mean_s, relative=1e-9)
+        return max(found_s, self.service.quantile(p))  # which the few values of the grid may miss
 
 
 def _smallest(reached: Callable[[float], bool], guess: float, relative: float = 1e-14) -> float:
