@@ -137,6 +137,16 @@ class Plan:
         """How many times the state is written down, the start included."""
         return int(self.horizon_s / self.sample_every_s) + 1
 
+    @property
+    def expected_messages(self) -> float:
+        """About how many messages fall due up to the horizon; 0 for a closed loop, whose rate is an outcome."""
+        if self.explicit:
+            return float(np.count_nonzero(self.due_s <= self.horizon_s))
+        ends_s = np.append(self.segment_start_s[1:], self.horizon_s)
+        lengths_s = np.minimum(ends_s, self.horizon_s) - np.minimum(self.segment_start_s, self.horizon_s)
+        expected = float((lengths_s * self.segment_rate_per_s).sum())
+        return min(expected, self.messages_most) if self.messages_most else expected
+
     def with_seed(self, seed: int) -> Plan:
         """The same plan under another seed (not for bursts, whose phases are drawn when the plan is made)."""
         return replace(self, seed=seed)

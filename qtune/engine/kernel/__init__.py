@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from qtune.engine.kernel.compiled import COMPILED
 from qtune.engine.kernel.loop import advance, begin
+from qtune.engine.kernel.stream import Chunk, make_room, rest
 from qtune.engine.kernel.workers import SETTLING
 from qtune.engine.kernel.world import FINISHED, Array, World, grown, make_world
 from qtune.engine.plan import Plan
@@ -13,7 +16,7 @@ from qtune.engine.plan import Plan
 if COMPILED:
     import qtune.engine.kernel.memory  # noqa: F401  (tells the compiler what a world is)
 
-__all__ = ["run"]
+__all__ = ["Chunk", "run", "stream"]
 
 
 def run(plan: Plan) -> tuple[Array, Array, Array, Array]:
@@ -22,25 +25,39 @@ def run(plan: Plan) -> tuple[Array, Array, Array, Array]:
     begin(world)
     while (code := advance(world)) != FINISHED:
         world = grown(world, code)
-    return _tables(world, plan)
-
-
-def _tables(world: World, plan: Plan) -> tuple[Array, Array, Array, Array]:
-    """The rows of a finished run; what was known to come after the horizon has not come."""
+    _look_back(world, plan)
     broker = world.broker
-    deliveries = world.deliveries[: broker.deliveries]
-    for worker in world.workers[: plan.workers_total]:
-        if worker.phase == SETTLING and worker.delivery >= 0 and worker.finished_s <= plan.horizon_s:
-            deliveries[worker.delivery].finished_s = worker.finished_s
-            deliveries[worker.delivery].attempts = worker.attempts
-    for name in ("started_s", "lock_end_s"):
-        column = deliveries[name]
-        column[column > plan.horizon_s] = np.nan
     return (
         np.asarray(world.messages[: broker.created]),
-        np.asarray(deliveries),
+        np.asarray(world.deliveries[: broker.deliveries]),
         np.asarray(world.calls[: broker.calls]),
         np.asarray(world.states[: broker.tick]),
     )
 
 
+def stream(plan: Plan, take: Callable[[Chunk], None]) -> Array:
+    """Simulate a plan and hand over finished rows as they come, each once; the table of states.
+
+    The memory is that of what is open at one time: a stable queue of any length needs no more than a short one.
+    """
+    world = make_world(plan, keep_rows=False)
+    begin(world)
+    while (code := advance(world)) != FINISHED:
+        world = make_room(world, code, take)
+    _look_back(world, plan)
+    take(rest(world))
+    return np.asarray(world.states[: world.broker.tick])
+
+
+def _look_back(world: World, plan: Plan) -> None:
+    """Write what is known of open rows as it is at the horizon; what was known to come later has not come."""
+    broker, deliveries = world.broker, world.deliveries
+    mask = len(deliveries) - 1
+    for worker in world.workers[: plan.workers_total]:
+        if worker.phase == SETTLING and worker.delivery >= 0 and worker.finished_s <= plan.horizon_s:
+            deliveries[worker.delivery & mask].finished_s = worker.finished_s
+            deliveries[worker.delivery & mask].attempts = worker.attempts
+    places = np.arange(broker.deliveries_from, broker.deliveries) & mask
+    for name in ("started_s", "lock_end_s"):
+        column = deliveries[name]
+        column[places[column[places] > plan.horizon_s]] = np.nan

@@ -32,7 +32,7 @@ from qtune.engine.kernel.world import (
     MORE_MESSAGES,
 )
 from qtune.engine.plan import LINK_BURST, POLL
-from qtune.result import MESSAGE_EXPIRED, MESSAGE_READY
+from qtune.result import MESSAGE_COMPLETED, MESSAGE_EXPIRED, MESSAGE_READY
 
 EVERYTHING = 1 << 62
 
@@ -242,13 +242,26 @@ def lock_runs_out(w, now_s):  # type: ignore[no-untyped-def]
 
 
 @step
-def retention_ends(w, now_s):  # type: ignore[no-untyped-def]
+def retention_end_s(w):  # type: ignore[no-untyped-def]
+    """When the retention of the oldest message ends that is still there; those that are gone are forgotten."""
+    b = w.broker
+    mask = len(w.messages) - 1
+    while b.kept_head < b.kept_tail:
+        message = w.kept[b.kept_head & mask]
+        if message >= b.messages_from and w.messages[message & mask].state < MESSAGE_COMPLETED:
+            return w.messages[message & mask].sent_s + w.plan.retention_s
+        b.kept_head += 1
+    return inf
+
+
+@step
+def retention_ends(w):  # type: ignore[no-untyped-def]
     """The oldest message has outlived its retention; if it is ready it is deleted."""
     b = w.broker
     mask = len(w.messages) - 1
     message = w.kept[b.kept_head & mask]
     b.kept_head += 1
-    if message >= b.messages_from and w.messages[message & mask].state == MESSAGE_READY:
+    if w.messages[message & mask].state == MESSAGE_READY:
         b.backlog -= 1
         w.pending.gone = message
 
@@ -275,12 +288,10 @@ def advance(w):  # type: ignore[no-untyped-def]
                 slot = s.count
                 break
             b.lock_head += 1
-        if b.kept_head < b.kept_tail:
-            message = w.kept[b.kept_head & (len(w.messages) - 1)]
-            ends_s = w.messages[message & (len(w.messages) - 1)].sent_s + p.retention_s
-            if ends_s < now_s:
-                now_s = ends_s
-                slot = s.count + 1
+        ends_s = retention_end_s(w)
+        if ends_s < now_s:
+            now_s = ends_s
+            slot = s.count + 1
         watched = b.idle_senders if p.senders > 0 else b.waiting
         arrives = b.next_due_s <= now_s and (watched > 0 or eager)
         if arrives:
@@ -299,4 +310,4 @@ def advance(w):  # type: ignore[no-untyped-def]
             elif slot == s.count:
                 lock_runs_out(w, now_s)
             else:
-                retention_ends(w, now_s)
+                retention_ends(w)

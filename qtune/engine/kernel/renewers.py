@@ -115,10 +115,12 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
     row = w.renewers[renewer]
     slot = w.slots.renewers + renewer
     its = w.deliveries[row.delivery & (len(w.deliveries) - 1)]
-    key = its.delivery_no * streams.ATTEMPTS_MOST + row.renewal
     if row.phase == WAITING_FOR_DUE:
+        # The delivery may be over, and its row gone, before the answer to this call is there.
         row.start_s = now_s
-        round_trip_s = value(w, streams.RENEW, streams.RENEW, its.message, key)
+        row.message = its.message
+        row.key = its.delivery_no * streams.ATTEMPTS_MOST + row.renewal
+        round_trip_s = value(w, streams.RENEW, streams.RENEW, row.message, row.key)
         row.half_s = 0.5 * round_trip_s
         leaves_s = compute(w, row.consumer, p.call_cost_s, now_s)
         if p.calls_served_at_once > 0:
@@ -130,7 +132,7 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
         return
     if row.phase == CALLING_BROKER:
         row.phase = TAKING_EFFECT
-        served_s = served_at(w, streams.BROKER_RENEW, its.message, key, now_s)
+        served_s = served_at(w, streams.BROKER_RENEW, row.message, row.key, now_s)
         set_slot(w, slot, served_s + row.half_s)
         return
     held = holds(w, row.delivery)

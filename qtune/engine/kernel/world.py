@@ -39,7 +39,7 @@ WORKER: Final = _record(
     "started_s finished_s settle_start_s half_s",
     "phase receiver consumer delivery succeeded attempts handled renewer settles_all",
 )
-RENEWER: Final = _record("due_s last_s start_s half_s", "phase worker delivery renewal wanted consumer")
+RENEWER: Final = _record("due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer")
 SENDER: Final = _record("start_s half_s", "phase message")
 CUSTOMER: Final = _record("", "thought")
 PENDING: Final = _record(
@@ -154,8 +154,8 @@ class World:
         return World({**self._arrays, **arrays})
 
 
-def make_world(plan: Plan) -> World:
-    """The memory of a run before anything has happened."""
+def make_world(plan: Plan, keep_rows: bool = True) -> World:
+    """The memory of a run before anything has happened, with room for all its rows if they are to be kept."""
     slots = slots_of(plan)
     tables, values = _tables(plan)
     consumers, receivers, workers = plan.consumers, plan.receivers_total, plan.workers_total
@@ -163,7 +163,11 @@ def make_world(plan: Plan) -> World:
     flows = 1 if plan.discipline == POLL else _power(max(plan.in_hand_limit + plan.workers + 2, 64))
     burst = plan.discipline == LINK_BURST
     leaves = _power(slots.count)
-    messages, deliveries = 1 << 10, _power(64 * _most_at_once(plan))
+    # Memory that is never touched costs nothing, and copying rows into a larger table does.
+    expected = int(plan.expected_messages * 1.05) if keep_rows else 0
+    messages, least = _power(max(expected, 1 << 10)), 64 * _most_at_once(plan)
+    deliveries = _power(max(expected, least))
+    locks = _power(max(1 << 10, least))
     arrays = dict(
         plan=_plan_record(plan),
         slots=np.array([tuple(slots)[: len(SLOTS.names or ())]], SLOTS).view(np.recarray),
@@ -184,14 +188,14 @@ def make_world(plan: Plan) -> World:
         changed=np.zeros(4 * (slots.count + _most_at_once(plan)), np.int64),
         messages=_records(messages, MESSAGE),
         deliveries=_records(deliveries, DELIVERY),
-        calls=_records(_power(64 * _most_at_once(plan)), CALL),
+        calls=_records(_power(max(3 * expected, least)), CALL),
         states=_records(plan.samples, STATE),
         ready=np.zeros(messages, np.int64),
         returned=np.zeros(messages, np.int64),
         kept=np.zeros(messages, np.int64),
         customer_of=np.zeros(messages, np.int64),
-        lock_end_s=np.zeros(deliveries),
-        lock_delivery=np.zeros(deliveries, np.int64),
+        lock_end_s=np.zeros(locks),
+        lock_delivery=np.zeros(locks, np.int64),
         demand=np.zeros(_power(2 * receivers + 2), np.int64),
         demand_call=np.zeros(_power(2 * receivers + 2), np.int64),
         door=np.zeros(_power(plan.senders + 1), np.int64),
@@ -247,8 +251,11 @@ def grown(world: World, code: int) -> World:
 def _wider(ring: Array, head: int, tail: int) -> Array:
     """A ring of twice the length with the same entries from ``head`` to ``tail``."""
     wide = np.zeros(2 * len(ring), ring.dtype)
-    numbers = np.arange(head, tail)
-    wide[numbers & (len(wide) - 1)] = np.asarray(ring)[numbers & (len(ring) - 1)]
+    while head < tail:
+        here, there = head & (len(ring) - 1), head & (len(wide) - 1)
+        count = min(tail - head, len(ring) - here, len(wide) - there)
+        wide[there : there + count] = ring[here : here + count]
+        head += count
     return wide.view(np.recarray) if isinstance(ring, np.recarray) else wide
 
 
