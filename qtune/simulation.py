@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from qtune.digest import Digest, Tally
 from qtune.engine.plan import Plan
 from qtune.engine.planning import make_plan
 from qtune.errors import InputError, Problem, did_you_mean
@@ -40,6 +41,31 @@ def simulate(scenario: Scenario, *, seed: int | None = None, engine: Engine = "k
         scenario=scenario,
         seed=used,
         source=f"simulated:{engine}",
+        horizon_s=scenario.horizon_s,
+        versions=_versions(scenario),
+    )
+
+
+def digest(scenario: Scenario, *, seed: int | None = None) -> Digest:
+    """Simulate a scenario once and keep counts and histograms instead of rows, in constant memory.
+
+    For runs of a hundred million messages, or where only the summary is wanted. ``Digest.of(simulate(scenario))`` is
+    the same for a run whose rows fit in memory. Errors are those of :func:`simulate`.
+    """
+    from qtune.engine.kernel import Chunk, stream
+
+    used = scenario.seed if seed is None else _check_seed(seed)
+    tally = Tally(scenario.horizon_s)
+
+    def take(chunk: Chunk) -> None:
+        tally.add(chunk.messages, chunk.deliveries, chunk.due_s, chunk.sent_s, chunk.calls)
+
+    return Digest(
+        tally=tally,
+        states=stream(make_plan(scenario, used), take),
+        scenario=scenario,
+        seed=used,
+        source="simulated:kernel",
         horizon_s=scenario.horizon_s,
         versions=_versions(scenario),
     )

@@ -63,17 +63,19 @@ def _finished(world: World) -> Chunk:
     A delivery is final when its client and the broker are both rid of it; a message when it is gone, and its
     completing delivery, which refers to it, has been taken away.
     """
-    broker, messages = world.broker, world.messages
+    broker, messages, deliveries = world.broker, np.asarray(world.messages), np.asarray(world.deliveries)
     numbers = np.arange(broker.deliveries_from, broker.deliveries)
-    rows = world.deliveries[numbers & (len(world.deliveries) - 1)]
-    there = rows.message >= broker.messages_from
-    its = messages[rows.message & (len(messages) - 1)]
-    is_open = (rows.outcome == DELIVERY_OPEN) | (there & (its.state == MESSAGE_LOCKED) & (its.delivery == numbers))
+    places = numbers & (len(deliveries) - 1)
+    message = deliveries["message"][places]
+    its = message & (len(messages) - 1)
+    locked = (messages["state"][its] == MESSAGE_LOCKED) & (messages["delivery"][its] == numbers)
+    is_open = (deliveries["outcome"][places] == DELIVERY_OPEN) | (locked & (message >= broker.messages_from))
     to_delivery = int(numbers[is_open.argmax()]) if is_open.any() else int(broker.deliveries)
     numbers = np.arange(broker.messages_from, broker.created)
-    rows = messages[numbers & (len(messages) - 1)]
-    is_open = (rows.state < MESSAGE_COMPLETED) | (
-        (rows.state == MESSAGE_COMPLETED) & (rows.delivery >= to_delivery)
+    places = numbers & (len(messages) - 1)
+    state = messages["state"][places]
+    is_open = (state < MESSAGE_COMPLETED) | (
+        (state == MESSAGE_COMPLETED) & (messages["delivery"][places] >= to_delivery)
     )
     to_message = int(numbers[is_open.argmax()]) if is_open.any() else int(broker.created)
     return _chunk(world, to_message, to_delivery)
@@ -83,14 +85,14 @@ def _chunk(world: World, to_message: int, to_delivery: int) -> Chunk:
     """The rows before these numbers, and all calls; the world forgets them."""
     broker = world.broker
     deliveries = _rows(world.deliveries, broker.deliveries_from, to_delivery)
-    mask = len(world.messages) - 1
+    messages = np.asarray(world.messages)
     there = deliveries["message"] >= broker.messages_from
-    places = deliveries["message"] & mask
+    places = deliveries["message"] & (len(messages) - 1)
     chunk = Chunk(
         messages=_rows(world.messages, broker.messages_from, to_message),
         deliveries=deliveries,
-        due_s=np.where(there, world.messages["due_s"][places], np.nan),
-        sent_s=np.where(there, world.messages["sent_s"][places], np.nan),
+        due_s=np.where(there, messages["due_s"][places], np.nan),
+        sent_s=np.where(there, messages["sent_s"][places], np.nan),
         calls=_rows(world.calls, broker.calls_from, broker.calls),
     )
     broker.messages_from = to_message
@@ -100,4 +102,6 @@ def _chunk(world: World, to_message: int, to_delivery: int) -> Chunk:
 
 
 def _rows(ring: Array, head: int, tail: int) -> Array:
-    return np.asarray(ring)[np.arange(head, tail) & (len(ring) - 1)]
+    start, count = int(head) & (len(ring) - 1), int(tail - head)
+    plain = np.asarray(ring)
+    return np.concatenate((plain[start : start + count], plain[: max(0, start + count - len(ring))]))

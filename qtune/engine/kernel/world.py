@@ -50,6 +50,8 @@ PENDING: Final = _record(
 STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver")
 TABLE: Final = _record("", "kind offset count")
 
+STREAMED_ROWS: Final = 1 << 16
+
 # What the loop says when it returns.
 FINISHED: Final = 0
 MORE_MESSAGES: Final = 1
@@ -164,7 +166,8 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
     burst = plan.discipline == LINK_BURST
     leaves = _power(slots.count)
     # Memory that is never touched costs nothing, and copying rows into a larger table does.
-    expected = int(plan.expected_messages * 1.05) if keep_rows else 0
+    # Rows that are to be taken away are worth it only by the ten thousand.
+    expected = int(plan.expected_messages * 1.05) if keep_rows else STREAMED_ROWS
     messages, least = _power(max(expected, 1 << 10)), 64 * _most_at_once(plan)
     deliveries = _power(max(expected, least))
     locks = _power(max(1 << 10, least))
