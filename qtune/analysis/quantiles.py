@@ -59,16 +59,34 @@ def quantile_s(lateness: Lateness, p: float) -> tuple[float, int]:
     if not completed.size:
         return math.nan, 0
     # The quantile of the completed ones errs to the fast side, so the search goes up from there.
-    count = lateness.due_before_end(order_statistic(completed, p))
+    found = _settle(lateness, p, order_statistic(completed, p))
+    if found is None:  # too many are open at that age: look at those who are old enough by a better guess
+        found = _settle(lateness, p, _kaplan_meier_s(lateness, p))
+    return found or (math.nan, 0)
+
+
+def _settle(lateness: Lateness, p: float, guess_s: float) -> tuple[float, int] | None:
+    """The quantile of the messages old enough for it, searched upwards; None when it is among open ones."""
+    count = lateness.due_before_end(guess_s)
     while count and count >= _LEAST_SHARE * lateness.due_s.size:
         value_s = order_statistic(lateness.latency_s[:count], p)
+        if math.isinf(value_s):
+            return None
         if value_s <= lateness.horizon_s - lateness.due_s[count - 1]:
             return value_s, count
-        if math.isfinite(value_s):
-            count = min(count - 1, lateness.due_before_end(value_s))
-        else:
-            count = _enough_completed(lateness.latency_s[:count], p)
+        count = min(count - 1, lateness.due_before_end(value_s))
     return math.nan, 0
+
+
+def _kaplan_meier_s(lateness: Lateness, p: float) -> float:
+    """The quantile by Kaplan and Meier's estimate, as a guess; infinite when it is not reached."""
+    completed = np.isfinite(lateness.latency_s)
+    seen_s = np.where(completed, lateness.latency_s, lateness.horizon_s - lateness.due_s)
+    order = np.lexsort((~completed, seen_s))
+    at_risk = np.arange(seen_s.size, 0, -1)
+    open_share = np.cumprod(1.0 - completed[order] / at_risk)
+    reached = open_share <= 1.0 - p + 1e-12
+    return float(seen_s[order][np.argmax(reached)]) if reached.any() else math.inf
 
 
 def order_statistic(values: Floats, p: float) -> float:
@@ -77,13 +95,6 @@ def order_statistic(values: Floats, p: float) -> float:
     # would.
     rank = max(math.ceil(p * values.size - 1e-9), 1) - 1
     return float(np.partition(values, rank)[rank])
-
-
-def _enough_completed(latency_s: Floats, p: float) -> int:
-    """The most messages, counted from the first, of which a share ``p`` is completed; 0 for none."""
-    completed = np.cumsum(np.isfinite(latency_s))
-    enough = completed >= np.ceil(p * np.arange(1, latency_s.size + 1) - 1e-9)
-    return latency_s.size - int(np.argmax(enough[::-1])) if enough.any() else 0
 
 
 def estimate_quantile(runs: Sequence[Lateness], p: float, confidence: float) -> Estimate:
