@@ -24,6 +24,7 @@ PARTS = {"arrivals", "producer", "consumer", "autoscaling", "faults"}
 WORDS = QUANTITIES | PARTS | {"providers", "scenario"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "targets": {"errors", "units"},
     "exactmath": set(),
     "units": {"errors"},
     "shipped": {"errors"},
@@ -47,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "adapters": WORDS | {"result"},
     "analysis": FOUNDATION | {"distributions", "providers", "scenario", "result"},
     "calibration": WORDS | {"result", "analysis", "engine", "simulation"},
-    "recommendation": WORDS | {"result", "analysis", "engine", "simulation"},
+    "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
     "exports": FOUNDATION | {"presets", "scenario", "recommendation"},
     "ui": set(),
     "__main__": {"ui"},
