@@ -70,26 +70,14 @@ def begin(w):  # type: ignore[no-untyped-def]
     if len(w.pause_end_s) > 0:
         set_slot(w, w.slots.pause, w.pause_end_s[0])
     set_slot(w, w.slots.samples, 0.0)
-    clear(w)
-    q.feed_to = p.receivers_total
-
-
-@step
-def clear(w):  # type: ignore[no-untyped-def]
-    """Forget what the last event set off."""
-    q = w.pending
-    q.settle_single = -1
-    q.settle_count = 0
     q.back = -1
-    q.counted = 1
     q.gone = -1
+    q.counted = 1
     q.polled = -1
-    q.settle_next = -1
-    q.call = 0
     q.let_go = -1
+    q.settle_next = -1
     q.unread = -1
-    q.feed_from = 0
-    q.feed_to = 0
+    q.feed_to = p.receivers_total
 
 
 @step
@@ -98,13 +86,16 @@ def conclude(w, now_s):  # type: ignore[no-untyped-def]
     p, b, q = w.plan, w.broker, w.pending
     if q.settle_count > 0:
         settle_all(w, now_s)
-    state = MESSAGE_READY
-    if q.back >= 0:
-        state = give_back(w, q.back, q.counted == 1, now_s)
-    elif q.gone >= 0:
+        q.settle_count = 0
+    if q.back >= 0 or q.gone >= 0:
         state = MESSAGE_EXPIRED
-    if state != MESSAGE_READY:
-        leave(w, max(q.back, q.gone), state, now_s)
+        if q.back >= 0:
+            state = give_back(w, q.back, q.counted == 1, now_s)
+        if state != MESSAGE_READY:
+            leave(w, max(q.back, q.gone), state, now_s)
+        q.back = -1
+        q.gone = -1
+        q.counted = 1
     if p.senders > 0:
         open_door(w, now_s)
     elif b.entered < b.created:
@@ -113,16 +104,23 @@ def conclude(w, now_s):  # type: ignore[no-untyped-def]
         match(w, now_s)
     if q.polled >= 0:
         poll_waits(w, q.polled, now_s)
+        q.polled = -1
     if q.call == 1:
         add_call(w, q.call_start_s, now_s, q.call_consumer, q.call_op, q.call_count, q.call_outcome)
+        q.call = 0
     if q.let_go >= 0:
         let_go(w, q.let_go, now_s)
+        q.let_go = -1
     if q.settle_next >= 0:
         begin_settle(w, q.settle_next, q.everything, now_s)
-    if q.unread >= 0 and p.discipline == LINK_BURST and p.prefetch == 0:
-        release_unread(w, q.unread, now_s)
+        q.settle_next = -1
+    if q.unread >= 0:
+        if p.discipline == LINK_BURST and p.prefetch == 0:
+            release_unread(w, q.unread, now_s)
+        q.unread = -1
     for receiver in range(q.feed_from, q.feed_to):
         feed(w, receiver, now_s)
+    q.feed_to = 0
     replay(w)
 
 
@@ -150,18 +148,32 @@ def feed(w, receiver, now_s):  # type: ignore[no-untyped-def]
 
 @step
 def room(w):  # type: ignore[no-untyped-def]
-    """Which array could be too small for the next event; FINISHED when none."""
+    """Which array could be too small for the next event; FINISHED when none.
+
+    One look is good for as many events as are sure to fit.
+    """
     b, most = w.broker, w.plan.most_at_once
-    if b.deliveries - b.deliveries_from + most > len(w.deliveries):
+    if b.sure > 0:
+        b.sure -= 1
+        return FINISHED
+    deliveries = len(w.deliveries) - (b.deliveries - b.deliveries_from) - most
+    calls = len(w.calls) - (b.calls - b.calls_from) - most
+    locks = len(w.lock_end_s) - (b.lock_tail - b.lock_head) - most
+    background = len(w.background) - b.background - most
+    if deliveries < 0:
         return MORE_DELIVERIES
-    if b.calls - b.calls_from + most > len(w.calls):
+    if calls < 0:
         return MORE_CALLS
-    if b.lock_tail - b.lock_head + most > len(w.lock_end_s):
+    if locks < 0:
         return MORE_LOCKS
-    if b.background + most > len(w.background):
+    if background < 0:
         return MORE_BACKGROUND
-    if b.created - b.messages_from + 1 > len(w.messages):
+    messages = len(w.messages) - (b.created - b.messages_from) - 1
+    if messages < 0:
         return MORE_MESSAGES
+    b.sure = min(deliveries, calls, locks, background) // most
+    if w.plan.customers > 0:
+        b.sure = min(b.sure, messages)
     return FINISHED
 
 
@@ -276,7 +288,6 @@ def advance(w):  # type: ignore[no-untyped-def]
     now_s = 0.0
     while True:
         conclude(w, now_s)
-        clear(w)
         code = room(w)
         if code != FINISHED:
             return code

@@ -27,7 +27,7 @@ BROKER: Final = _record(
     "created sent_to entered next_to_send unsent messages_from segment "
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
-    "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers pauses tick changed",
+    "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers pauses tick changed sure",
 )
 CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
