@@ -1,0 +1,160 @@
+"""What a run has exercised, read from its rows: not what its settings allowed, but what happened."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from qtune.engine.plan import (
+    LINK_BURST,
+    LINK_SLIDING,
+    POLL,
+    SETTLE_BATCH,
+    SETTLE_CONCURRENT,
+    SETTLE_EACH,
+    Plan,
+)
+from qtune.result import (
+    CALL_EMPTY,
+    CALL_LOCK_LOST,
+    CALL_OK,
+    CALL_OPS,
+    CALL_OUTCOMES,
+    DELIVERY_COMPLETED,
+    DELIVERY_OUTCOMES,
+    MESSAGE_EXPIRED,
+    MESSAGE_STATES,
+    OP_ABANDON,
+    OP_RECEIVE,
+    OP_RELEASE,
+    OP_RENEW,
+    OP_SEND,
+    OP_SETTLE,
+    Result,
+)
+
+DISCIPLINES = {POLL: "poll", LINK_SLIDING: "sliding link", LINK_BURST: "burst link"}
+SETTLES = {SETTLE_EACH: "each", SETTLE_BATCH: "batch", SETTLE_CONCURRENT: "concurrent"}
+_ANSWERS = {
+    OP_SEND: (CALL_OK,),
+    OP_RECEIVE: (CALL_OK, CALL_EMPTY),
+    OP_SETTLE: (CALL_OK, CALL_LOCK_LOST),
+    OP_ABANDON: (CALL_OK, CALL_LOCK_LOST),
+    OP_RELEASE: (CALL_OK, CALL_LOCK_LOST),
+    OP_RENEW: (CALL_OK, CALL_LOCK_LOST),
+}
+
+FROM_CODES = {
+    *(f"message {name}" for name in MESSAGE_STATES),
+    *(f"delivery {name}" for name in DELIVERY_OUTCOMES),
+    *(f"{CALL_OPS[op]} {CALL_OUTCOMES[answer]}" for op, answers in _ANSWERS.items() for answer in answers),
+}
+FROM_SETTINGS = {
+    *(
+        f"{one}, settled {how}"
+        for one, how in product(DISCIPLINES.values(), SETTLES.values())
+        if one == "poll" or how != "batch"
+    ),
+    *("poll by loop", "poll by permits", "poll into a buffer", "poll without waiting"),
+    *("credit when taken", "credit when settled", "burst without prefetch", "burst with prefetch"),
+    *("piecewise rate", "closed loop", "given service times", "few call slots", "several consumers"),
+    *("a full queue refuses", "a full queue holds senders up", "a full queue holds arrivals up"),
+    *("returned first", "returned last", "client costs", "pause after an empty receive"),
+}
+FROM_ROWS = {
+    *("several in one receive", "several in one settle", "several attempts", "renewed twice"),
+    *("due at one instant", "expired unread", "expired after a delivery", "third delivery"),
+    *("waited for a sender", "waited for a core", "handlers paused", "released by the keep-alive"),
+    *("lingered", "an attempt fails and the next is right", "long poll served", "renewers too few"),
+}
+
+
+def features(plan: Plan, result: Result) -> set[str]:
+    """The features of one run that have left a trace in its rows."""
+    return _from_codes(result) | _from_settings(plan, result) | _from_rows(plan, result)
+
+
+def _from_codes(result: Result) -> set[str]:
+    calls = set(zip(result.calls["op"].tolist(), result.calls["outcome"].tolist(), strict=True))
+    return {
+        *(f"message {MESSAGE_STATES[code]}" for code in np.unique(result.messages["state"])),
+        *(f"delivery {DELIVERY_OUTCOMES[code]}" for code in np.unique(result.deliveries["outcome"])),
+        *(f"{CALL_OPS[op]} {CALL_OUTCOMES[answer]}" for op, answer in calls),
+    }
+
+
+def _from_settings(plan: Plan, result: Result) -> set[str]:
+    """Settings of a run that completed something with them."""
+    if not (result.deliveries["outcome"] == DELIVERY_COMPLETED).any():
+        return set()
+    back = bool((result.deliveries["delivery_no"] > 1).any())
+    full = plan.capacity_messages > 0
+    unsent = bool((result.states["unsent"] > 0).any())
+    poll = plan.discipline == POLL
+    found = {
+        f"{DISCIPLINES[plan.discipline]}, settled {SETTLES[plan.settle_mode]}": True,
+        "poll by loop": poll and plan.credit_at_settle and plan.refill_at == plan.in_hand_limit > 1,
+        "poll by permits": poll and plan.credit_at_settle and plan.refill_at < plan.in_hand_limit,
+        "poll into a buffer": poll and not plan.credit_at_settle,
+        "poll without waiting": poll and plan.wait_s == 0.0,
+        "credit when taken": plan.discipline == LINK_SLIDING and not plan.credit_at_settle,
+        "credit when settled": plan.discipline == LINK_SLIDING and plan.credit_at_settle,
+        "burst without prefetch": plan.discipline == LINK_BURST and plan.prefetch == 0,
+        "burst with prefetch": plan.discipline == LINK_BURST and plan.prefetch > 0,
+        "piecewise rate": plan.segment_start_s.size > 1 and not plan.explicit,
+        "closed loop": plan.customers > 0,
+        "given service times": plan.service_s.size > 0,
+        "few call slots": plan.calls_served_at_once > 0,
+        "several consumers": np.unique(result.deliveries["consumer"]).size > 1,
+        "a full queue refuses": full and plan.rejects_when_full,
+        "a full queue holds senders up": full and not plan.rejects_when_full and plan.senders > 0 and unsent,
+        "a full queue holds arrivals up": full and plan.senders == 0 and unsent,
+        "returned first": plan.redelivers_first and back,
+        "returned last": not plan.redelivers_first and back,
+        "client costs": bool(result.states["core_busy_s"][-1] > 0.0),
+        "pause after an empty receive": plan.idle_pause_s > 0.0 and _answered(result, CALL_EMPTY),
+    }
+    return {name for name, happened in found.items() if happened}
+
+
+def _answered(result: Result, answer: int) -> bool:
+    return bool(((result.calls["op"] == OP_RECEIVE) & (result.calls["outcome"] == answer)).any())
+
+
+def _from_rows(plan: Plan, result: Result) -> set[str]:
+    messages, deliveries, calls = result.messages, result.deliveries, result.calls
+    took_s = calls["end_s"] - calls["start_s"]
+    receive, served = calls["op"] == OP_RECEIVE, calls["outcome"] == CALL_OK
+    expired = messages["deliveries"][messages["state"] == MESSAGE_EXPIRED]
+    in_pause = np.zeros(deliveries.size, np.bool_)
+    for start_s, end_s in zip(plan.pause_start_s, plan.pause_end_s, strict=True):
+        in_pause |= (deliveries["received_s"] >= start_s) & (deliveries["received_s"] < end_s)
+    released_s = calls["start_s"][calls["op"] == OP_RELEASE]
+    ticks = released_s / plan.keepalive_s if plan.keepalive_s else np.array([0.5])
+    tried = deliveries["attempts"] > 1
+    unrenewed = (deliveries["renewals"] == 0) & (deliveries["finished_s"] > deliveries["lock_end_s"])
+    handled_s = deliveries["started_s"] - deliveries["received_s"]
+    linger = receive & served & (calls["count"] < plan.batch) & (took_s >= plan.linger_s)
+    busy_most = plan.horizon_s * plan.cores * plan.consumers
+    found = {
+        "several in one receive": (calls["count"][receive] > 1).any(),
+        "several in one settle": (calls["count"][calls["op"] == OP_SETTLE] > 1).any(),
+        "several attempts": tried.any(),
+        "renewed twice": (deliveries["renewals"] > 1).any(),
+        "due at one instant": (np.diff(messages["due_s"]) == 0.0).any(),
+        "expired unread": (expired == 0).any(),
+        "expired after a delivery": (expired > 0).any(),
+        "third delivery": (deliveries["delivery_no"] > 2).any(),
+        "waited for a sender": plan.senders > 0 and (result.states["unsent"] > plan.senders).any(),
+        "waited for a core": result.states["core_busy_s"][-1] > 0.3 * busy_most,
+        "handlers paused": (in_pause & (handled_s > 0.0)).any(),
+        "released by the keep-alive": (ticks == np.round(ticks)).any(),
+        "lingered": plan.discipline == LINK_BURST and linger.any(),
+        "an attempt fails and the next is right": (
+            tried & (deliveries["outcome"] == DELIVERY_COMPLETED)
+        ).any(),
+        "long poll served": plan.discipline == POLL and (receive & served & (took_s > 0.5)).any(),
+        "renewers too few": plan.renewers > 0 and plan.renew_after_s < plan.lock_s and unrenewed.any(),
+    }
+    return {name for name, happened in found.items() if happened}

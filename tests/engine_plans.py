@@ -1,0 +1,123 @@
+"""Plans for the tests of the engines: tables by name, queues without latency, and a run as named tables."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtune.consumer import Consumers
+from qtune.distributions import Constant, Distribution, Exponential
+from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL, Plan
+from qtune.result import Result
+from qtune.scenario import Scenario
+
+Table = np.ndarray[Any, np.dtype[Any]]
+Floats = NDArray[np.float64]
+
+NEVER_S = 1e9
+NOTHING = Constant(value=0.0)
+
+
+class Rows(NamedTuple):
+    """The four tables of one run."""
+
+    messages: Table
+    deliveries: Table
+    calls: Table
+    states: Table
+
+
+def run(engine: str, plan: Plan) -> Rows:
+    """Simulate a plan with the engine of this name."""
+    return Rows(*import_module(f"qtune.engine.{engine}").run(plan))
+
+
+def tables(
+    *,
+    gap: Distribution | None = None,
+    service: Distribution = NOTHING,
+    send: Distribution = NOTHING,
+    receive: Distribution = NOTHING,
+    settle: Distribution = NOTHING,
+    renew: Distribution = NOTHING,
+    broker: Distribution = NOTHING,
+    think: Distribution = NOTHING,
+) -> tuple[tuple[int, Floats], ...]:
+    """The tables of a plan by the name of what they time; gaps are exponential and all else takes no time."""
+    each = (gap or Exponential(mean=1.0), service, send, receive, settle, renew, broker, think)
+    return tuple((table.kind, table.values) for table in (one.table() for one in each))
+
+
+def poisson(rate_per_s: float) -> dict[str, Any]:
+    """The fields of a plan with Poisson arrivals."""
+    return {"segment_start_s": np.array([0.0]), "segment_rate_per_s": np.array([rate_per_s])}
+
+
+def due_at(*due_s: float) -> dict[str, Any]:
+    """The fields of a plan with messages that fall due at these instants."""
+    return {"due_s": np.array(due_s, np.float64), "explicit": True}
+
+
+def at_once(count: int) -> dict[str, Any]:
+    """The fields of a plan with a backlog at time 0."""
+    return due_at(*[0.0] * count)
+
+
+def queue_plan(*, workers: int = 1, **fields: Any) -> Plan:
+    """The textbook's queue: calls take no time, each idle worker has credit, and locks outlast the run."""
+    textbook: dict[str, Any] = {
+        "seed": 1,
+        "sample_every_s": fields["horizon_s"] / 4.0,
+        "lock_s": NEVER_S,
+        "discipline": LINK_SLIDING,
+        "in_hand_limit": workers,
+        "credit_at_settle": True,
+        "abandons": True,
+    }
+    return Plan(workers=workers, **{**textbook, **fields})
+
+
+@lru_cache(maxsize=512)
+def _scenario_like(
+    discipline: int, instances: int, workers: int, on_failure: str, senders: int, horizon_s: float
+) -> Scenario:
+    client = {LINK_SLIDING: "azure-processor", LINK_BURST: "azure-servicebus-7.15"}.get(discipline)
+    queue = {"provider": "sqs"} if discipline == POLL else {"provider": "servicebus", "tier": "premium"}
+    return Scenario(
+        arrivals={"kind": "poisson", "rate_per_s": 1.0},
+        service_time={"family": "exponential", "mean_s": 1.0},
+        failures={"on_failure": on_failure},
+        producers={"senders": senders} if senders else None,
+        queue=queue,
+        consumers=Consumers(instances=instances, workers=workers, client=client),
+        horizon_s=horizon_s,
+    )
+
+
+def result_of(engine: str, plan: Plan) -> Result:
+    """A run of a plan as a result, with a scenario that has the same fleet, discipline and rule for failures.
+
+    Some plans are beyond what any provider offers; laws and comparisons read only these parts of a scenario.
+    """
+    rows = run(engine, plan)
+    return Result(
+        messages=rows.messages,
+        deliveries=rows.deliveries,
+        calls=rows.calls,
+        states=rows.states,
+        scenario=_scenario_like(
+            plan.discipline,
+            plan.consumers,
+            plan.receivers * plan.workers,
+            "abandon" if plan.abandons else "lock_expiry",
+            plan.senders,
+            plan.horizon_s,
+        ),
+        seed=plan.seed,
+        source=f"simulated:{engine}",
+        horizon_s=plan.horizon_s,
+    )

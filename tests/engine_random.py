@@ -1,0 +1,186 @@
+"""Strategies that make random scenarios and random plans, small enough for the slow engine.
+
+The first choice everywhere is the plain one, so that a counterexample shrinks to the few features it needs. Service,
+think and polling times stay above 0: with a worker that takes no time, or a poll that finds nothing in no time, an
+endless number of events would happen at one instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from engine_plans import NEVER_S, tables
+from hypothesis import strategies as st
+
+from qtune.distributions import Constant, Distribution, Empirical, Exponential, Lognormal
+from qtune.engine import streams
+from qtune.engine.plan import (
+    LINK_BURST,
+    LINK_SLIDING,
+    POLL,
+    SETTLE_BATCH,
+    SETTLE_CONCURRENT,
+    SETTLE_EACH,
+    Plan,
+)
+
+Pick = Callable[..., Any]
+Fields = dict[str, Any]
+
+SEEDS = st.integers(min_value=0, max_value=10**9)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Any combination of what a plan can hold, also of features that no provider has together."""
+
+    def pick(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
+    discipline = pick(POLL, POLL, LINK_SLIDING, LINK_BURST, LINK_BURST)
+    consumers, receivers = pick(1, 1, 2, 4), pick(1, 1, 2, 3)
+    workers = 1 if discipline == LINK_BURST else pick(1, 1, 2, 5)
+    service_s = pick(0.1, 0.01, 0.5, 3.0)
+    load = consumers * receivers * workers / service_s
+    rate_per_s = min(load * pick(0.7, 0.2, 0.95, 1.5), 200.0)
+    horizon_s = min(60.0, draw(st.integers(30, 250)) / rate_per_s)
+    lock_s = pick(NEVER_S, 10.0 * service_s + 1.0, 2.0 * service_s + 0.2, 0.3 * service_s + 0.05)
+    constant = pick(False, False, True)
+    wait_s = pick(20.0, 1.0, 0.05) if discipline == LINK_BURST else pick(20.0, 1.0, 0.05, 0.0)
+    return Plan(
+        seed=draw(SEEDS),
+        horizon_s=horizon_s,
+        sample_every_s=horizon_s / pick(7, 10, 50),
+        tables=_tables(pick, service_s, constant),
+        workers=workers,
+        receivers=receivers,
+        consumers=consumers,
+        discipline=discipline,
+        wait_s=wait_s,
+        # Constant round trips can be 0, and then only a pause lets time pass between polls that find nothing.
+        idle_pause_s=0.013 if constant and wait_s == 0.0 else pick(0.0, 0.0, 0.07),
+        **_arrivals(pick, draw, rate_per_s, horizon_s, service_s),
+        **_receiving(pick, discipline, workers),
+        **_broker(pick, lock_s, service_s, horizon_s),
+        **_client(pick, lock_s, receivers * workers),
+        **_faults(pick, horizon_s),
+    )
+
+
+def _tables(pick: Pick, service_s: float, constant: bool) -> tuple[Any, ...]:
+    round_trip_s = pick(0.02, 0.002, 0.2)
+
+    def time(mean_s: float) -> Distribution:
+        if constant:
+            return Constant(value=mean_s * pick(1.0, 0.0, 2.0))
+        return positive(mean_s)
+
+    def positive(mean_s: float) -> Distribution:
+        family = pick("constant", "exponential", "lognormal", "samples")
+        if family == "exponential" and not constant:
+            return Exponential(mean=mean_s)
+        if family == "lognormal" and not constant:
+            return Lognormal(mean=mean_s, cv=pick(0.3, 1.0, 2.0))
+        if family == "samples" and not constant:
+            return Empirical(samples=(0.5 * mean_s, mean_s, 1.5 * mean_s))
+        return Constant(value=mean_s * pick(1.0, 2.0))
+
+    return tables(
+        service=positive(service_s),
+        think=positive(0.5),
+        send=time(0.01),
+        receive=time(round_trip_s),
+        settle=time(0.7 * round_trip_s),
+        renew=time(0.7 * round_trip_s),
+        broker=time(0.004),
+    )
+
+
+def _arrivals(
+    pick: Pick, draw: st.DrawFn, rate_per_s: float, horizon_s: float, service_s: float
+) -> Fields:
+    kind = pick("poisson", "piecewise", "explicit", "closed")
+    if kind == "poisson":
+        return {
+            "segment_start_s": np.array([0.0]),
+            "segment_rate_per_s": np.array([rate_per_s]),
+            "messages_most": pick(0, 0, 40),
+        }
+    if kind == "piecewise":
+        return {
+            "segment_start_s": np.array([0.0, 0.1, 0.15, 0.5]) * horizon_s,
+            "segment_rate_per_s": np.array([rate_per_s, 0.0, 1.7 * rate_per_s, pick(0.0, rate_per_s)]),
+        }
+    if kind == "closed":
+        return {"customers": pick(1, 4, 30)}
+    count = max(1, int(rate_per_s * horizon_s * 0.8))
+    source = np.random.default_rng(draw(SEEDS))
+    due_s = np.sort(np.round(source.random(count) * horizon_s, pick(3, 1, 0)))
+    given_s = 2.0 * service_s * (0.001 + source.random(count))
+    return {"due_s": due_s, "explicit": True, "service_s": pick(np.empty(0), given_s)}
+
+
+def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
+    batch = pick(1, 4, 10)
+    if discipline == LINK_BURST:
+        settle = {"settle_mode": pick(SETTLE_EACH, SETTLE_CONCURRENT)}
+        burst = {"prefetch": pick(0, 0, 1, 20), "linger_s": 0.2, "keepalive_s": pick(5.0, 1.0)}
+        return {"batch": batch, "in_hand_limit": 0, **burst, **settle}
+    if discipline == LINK_SLIDING:
+        settle = {"settle_mode": pick(SETTLE_EACH, SETTLE_CONCURRENT)}
+        return {"in_hand_limit": pick(1, 5, 30), "credit_at_settle": pick(True, False), **settle}
+    mode = pick(SETTLE_EACH, SETTLE_BATCH, SETTLE_CONCURRENT)
+    settle = {"settle_mode": mode, "settle_batch": pick(1, 4, 10) if mode == SETTLE_BATCH else 1}
+    polling = pick("loop", "permits", "buffer")
+    if polling == "loop":
+        return {"batch": batch, "in_hand_limit": batch, "refill_at": batch, **settle}
+    if polling == "permits":
+        return {"batch": batch, "in_hand_limit": workers, "refill_at": 1, **settle}
+    limit = pick(1, 6, 25)
+    return {
+        "batch": batch,
+        "in_hand_limit": limit,
+        "refill_at": pick(1, limit),
+        "credit_at_settle": False,
+        **settle,
+    }
+
+
+def _broker(pick: Pick, lock_s: float, service_s: float, horizon_s: float) -> Fields:
+    return {
+        "lock_s": lock_s,
+        "senders": pick(0, 0, 1, 8),
+        "max_deliveries": pick(0, 1, 2, 5),
+        "retention_s": pick(np.inf, np.inf, horizon_s / 3.0, 5.0 * service_s + 0.5),
+        "capacity_messages": pick(0, 0, 3, 20),
+        "rejects_when_full": pick(False, True),
+        "redelivers_first": pick(False, True),
+        "calls_served_at_once": pick(0, 0, 1, 4),
+    }
+
+
+def _client(pick: Pick, lock_s: float, workers: int) -> Fields:
+    renewers = min(pick(0, 0, 1, 3), workers)
+    return {
+        "fail_steps": streams.chance_steps(pick(0.0, 0.02, 0.3)),
+        "poison_steps": streams.chance_steps(pick(0.0, 0.0, 0.05)),
+        "abandons": pick(True, False),
+        "backoff_s": np.array(pick((), (0.01,), (0.1, 0.3, 0.9))),
+        "drops_expired": pick(False, False, True),
+        "renewers": renewers,
+        "renew_after_s": pick(0.5, 0.66) * lock_s if renewers else 0.0,
+        "renew_max_s": pick(NEVER_S, 3.0 * lock_s) if renewers else 0.0,
+        "cores": pick(1, 2),
+        "call_cost_s": pick(0.0, 0.0, 0.0003, 0.01),
+        "message_cost_s": pick(0.0, 0.0, 0.0002, 0.005),
+    }
+
+
+def _faults(pick: Pick, horizon_s: float) -> Fields:
+    pauses = pick((), (), ((0.1, 0.2),), ((0.1, 0.2), (0.3, 0.6)))
+    return {
+        "pause_start_s": np.array([start * horizon_s for start, _ in pauses]),
+        "pause_end_s": np.array([end * horizon_s for _, end in pauses]),
+    }

@@ -1,0 +1,151 @@
+"""A strategy that makes random scenarios: what a user can write, small enough for the slow engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+
+from qtune.scenario import Scenario
+
+Pick = Callable[..., Any]
+Section = dict[str, Any]
+
+TRACE = "azure_llm_conv_2023.csv"
+
+
+@st.composite
+def scenarios(draw: st.DrawFn, slow_sqs: str) -> Scenario:
+    """Any of the providers and their clients, under any kind of load, with everything that may go wrong.
+
+    slow_sqs: the path of a model of SQS with a broker and a client that can do little at a time.
+    """
+
+    def pick(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
+    provider = pick("sqs", "servicebus", "memory")
+    instances = 1 if provider == "memory" else pick(1, 1, 2, 3)
+    workers = pick(1, 2, 4)
+    service_s = pick(0.1, 0.02, 0.5)
+    rate_per_s = instances * workers / service_s * pick(0.6, 0.2, 0.9, 1.5)
+    horizon_s = min(40.0, draw(st.integers(40, 250)) / rate_per_s)
+    queue, consumers = _sides(pick, provider, workers, service_s)
+    arrivals = _arrivals(pick, rate_per_s, horizon_s)
+    return Scenario(
+        arrivals=arrivals,
+        service_time=_service_time(pick, service_s, arrivals["kind"]),
+        failures=_failures(pick, service_s),
+        producers=pick(None, {"senders": 1}, {"instances": 2, "senders": 3}),
+        queue=queue,
+        consumers={"instances": instances, "workers": workers, "cores": pick(1, 1, 2), **consumers},
+        faults=pick((), ({"kind": "pause_handlers", "at_s": 0.2 * horizon_s, "for_s": 0.2 * horizon_s},)),
+        horizon_s=horizon_s,
+        model=pick(None, slow_sqs) if provider == "sqs" else None,
+        seed=draw(st.integers(0, 10**9)),
+    )
+
+
+def _arrivals(pick: Pick, rate_per_s: float, horizon_s: float) -> Section:
+    kind = pick("poisson", "renewal", "piecewise", "bursts", "burst_at_once", "closed_loop", "trace")
+    if kind == "poisson":
+        return {"kind": kind, "rate_per_s": rate_per_s}
+    if kind == "renewal":
+        return {"kind": kind, "rate_per_s": rate_per_s, "cv": pick(1.5, 0.0, 0.5)}
+    if kind == "piecewise":
+        segments = [
+            {"for_s": share * horizon_s, "rate_per_s": part * rate_per_s}
+            for share, part in ((0.2, 1.0), (0.1, 0.0), (0.1, 4.0))
+        ]
+        return {"kind": kind, "segments": segments, "repeat": pick(False, True)}
+    if kind == "bursts":
+        means_s = {"on_mean_s": 0.1 * horizon_s, "off_mean_s": 0.2 * horizon_s}
+        return {"kind": kind, "on_rate_per_s": 3.0 * rate_per_s, "off_rate_per_s": 0.3 * rate_per_s, **means_s}
+    if kind == "burst_at_once":
+        return {"kind": kind, "messages": pick(20, 100)}
+    if kind == "closed_loop":
+        think_s = pick(0.05, 0.5)
+        return {
+            "kind": kind,
+            "customers": pick(1, 5, 20),
+            "think_time": {"family": "exponential", "mean_s": think_s},
+        }
+    return {"kind": kind, "file": TRACE, "speed": 0.2 * rate_per_s}
+
+
+def _service_time(pick: Pick, mean_s: float, arrivals: str) -> Section:
+    if arrivals == "trace" and pick(True, False):
+        return {"family": "hints", "mean_s": mean_s}
+    family = pick("exponential", "constant", "lognormal", "gamma", "weibull", "uniform", "empirical")
+    if family == "uniform":
+        return {"family": family, "low_s": 0.5 * mean_s, "high_s": 1.5 * mean_s}
+    if family == "empirical":
+        return {"family": family, "samples_s": (0.5 * mean_s, mean_s, 1.5 * mean_s)}
+    cv = {"cv": pick(0.5, 1.5)} if family in {"lognormal", "gamma", "weibull"} else {}
+    return {"family": family, "mean_s": mean_s, **cv}
+
+
+def _failures(pick: Pick, service_s: float) -> Section:
+    retry = {"attempts": 3, "base_s": 0.5 * service_s, "factor": 3.0, "ceiling_s": service_s}
+    return {
+        "rate": pick(0.0, 0.02, 0.3),
+        "poison": pick(0.0, 0.0, 0.05),
+        "on_failure": pick("abandon", "lock_expiry"),
+        "retry": pick(None, None, retry),
+    }
+
+
+def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[Section, Section]:
+    """The queue and what its consumers add to a fleet, in the provider's words."""
+    lock_s = pick(30.0, 10.0 * service_s, 2.0 * service_s, 0.6 * service_s)
+    shared: Section = {
+        "drop_expired": pick(False, True),
+        "renewal": pick(None, None, {"max_s": pick(60.0, 2.5 * lock_s), "renewers": 1}, {"max_s": 60.0}),
+    }
+    if provider == "servicebus":
+        queue = {"lock_duration_s": lock_s, "max_delivery_count": pick(10, 1, 3), "tier": "premium"}
+        ttl = {"message_ttl_s": pick(None, 10.0 * service_s)}
+        return {"provider": provider, **queue, **ttl}, {**shared, **_servicebus_client(pick)}
+    if provider == "memory":
+        queue = {
+            "max_queue_size": pick(10_000, 2, 8),
+            "when_full": pick("block", "reject"),
+            "lock_duration_s": lock_s,
+            "max_delivery_count": pick(3, 1),
+            "message_ttl_s": pick(None, 10.0 * service_s),
+        }
+        client = {"settle": pick("each", "concurrent"), "receive_wait_s": 1.0, **_polling(pick, own_loops=False)}
+        return {"provider": provider, **queue}, {**shared, **client}
+    queue = {"visibility_timeout_s": lock_s, "max_receive_count": pick(None, 1, 3)}
+    settle = pick({"settle": "each"}, {"settle": "concurrent"}, {"settle": "batch", "settle_batch": 5})
+    waiting = pick({"receive_wait_s": 20.0}, {"receive_wait_s": 0.05}, {"receive_wait_s": 0.0, "idle_pause_s": 0.1})
+    client = {**settle, **waiting, **_polling(pick, own_loops=True)}
+    return {"provider": provider, **queue}, {**shared, **client}
+
+
+def _polling(pick: Pick, *, own_loops: bool) -> Section:
+    batch = pick(1, 4, 10)
+    kind = pick("loop", "permits", "buffer") if own_loops else pick("permits", "buffer")
+    if kind == "buffer":
+        return {"polling": kind, "buffer": pick(12, 30), "receive_batch": batch}
+    return {"polling": kind, "receive_batch": batch}
+
+
+def _servicebus_client(pick: Pick) -> Section:
+    client = pick("azure-servicebus-7.15", "azure-servicebus-7.14", "azure-processor")
+    if client == "azure-processor":
+        credit = pick("settled", "taken")
+        return {
+            "client": client,
+            "prefetch": pick(0, 2, 20),
+            "credit_returned": credit,
+            "settle": pick("each", "concurrent"),
+        }
+    return {
+        "client": client,
+        "prefetch": pick(0, 0, 1, 15),
+        "receive_batch": pick(1, 3, 10),
+        "receive_wait_s": pick(60.0, 0.5),
+        "settle": "each",
+    }
