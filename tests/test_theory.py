@@ -67,7 +67,7 @@ def test_erlang_formulas_survive_many_servers() -> None:
 
 
 def test_one_server_is_the_textbook_queue() -> None:
-    """M/M/1 at load 0.8: an arrival waits with chance 0.8, four services on average; sojourns are exponential."""
+    """M/M/1 at load 0.8: an arrival waits four services on average, and its sojourn is exponential."""
     queue = MMc(arrival_per_s=8.0, service_mean_s=0.1)
     assert queue.wait_chance == pytest.approx(0.8)
     assert queue.wait_mean_s == pytest.approx(0.4)

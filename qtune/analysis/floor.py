@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from qtune.analysis.capacity import capacity_of, receive_round_trip_s, workers_ceiling
-from qtune.analysis.grids import low_grid, low_sum_quantile
+from qtune.analysis.capacity import capacity_of, receive_round_trip_s
+from qtune.analysis.grids import low_grid, low_grid_of_sum, low_sum_quantile
 from qtune.analysis.setup import Setup, setup_of
 from qtune.analysis.theory import GGc
 from qtune.distributions import Uniform
@@ -39,8 +39,8 @@ def floor_of(setup: Setup, p: float) -> float:
     least_s = max(least_s, low_sum_quantile([service, *around], p))
     share = lingering_share(setup)
     if share > 1.0 - p:
-        last = low_grid(setup.service, setup.behaviour.batch - 1)
-        lingering = np.minimum(last, setup.behaviour.linger_s)
+        others = low_grid_of_sum(setup.service, setup.behaviour.batch - 1)
+        lingering = np.minimum(others, setup.behaviour.linger_s)
         within = 1.0 - (1.0 - p) / share
         least_s = max(least_s, low_sum_quantile([service, lingering, *around], within))
     return fixed_s + least_s
@@ -84,8 +84,11 @@ def lingering_share(setup: Setup) -> float:
 def approximate_latency_s(scenario: Scenario, p: float) -> float:
     """About the ``p`` quantile of the latency, by Allen and Cunneen's formula: to screen by, not a bound.
 
-    Workers are the servers, and a message keeps one for its handlers and settlements. What happens around
+    Workers are the servers, and a message keeps one for as long as the capacity says. What happens around
     (sends, receives, polls) is added as in the floor. Infinite when the offered load reaches the capacity.
+
+    It is near (15 % at loads up to 80 %) where a free worker gets the oldest message, and too low where messages
+    wait in batches or buffers while workers are idle, and where handlers fail.
     """
     return approximate_of(setup_of(scenario), p)
 
@@ -94,15 +97,13 @@ def approximate_of(setup: Setup, p: float) -> float:
     """The same for a setup; a closed loop has no arrival rate, and gets NaN."""
     if setup.rate_per_s is None:
         return math.nan
-    capacity = capacity_of(setup)
-    if setup.rate_per_s >= capacity.per_s:
-        return math.inf
-    held_s = workers_ceiling(setup).held_s
+    # What else than the workers limits the throughput is taken as if it kept the workers busy.
+    held_s = setup.workers / capacity_of(setup).per_s
     queue = GGc(
         arrival_per_s=setup.rate_per_s,
-        service=setup.service.scaled(held_s / setup.service.mean),
+        service=setup.service,
         servers=setup.workers,
         arrival_scv=setup.arrival_scv,
+        held_mean_s=held_s,
     )
-    in_workers_s = queue.sojourn_quantile_s(p) - (held_s - setup.work.handler_s)
-    return max(floor_of(setup, p), in_workers_s + floor_of(setup, p) - setup.service.quantile(p))
+    return queue.sojourn_quantile_s(p) + floor_of(setup, p) - setup.service.quantile(p)

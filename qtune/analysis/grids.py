@@ -35,10 +35,27 @@ def middle_grid(distribution: Distribution) -> Floats:
     return values
 
 
-def low_sum_quantile(parts: Sequence[Floats], p: float) -> float:
-    """A lower bound of the ``p`` quantile of a sum of independent parts, each given as a low grid."""
+@lru_cache(maxsize=1024)
+def low_grid_of_sum(distribution: Distribution, count: int) -> Floats:
+    """A low grid of the sum of ``count`` independent values, at least one."""
+    if count == 1:
+        return low_grid(distribution)
+    half = low_grid_of_sum(distribution, count // 2)
+    total = low_sum([half, half, *([low_grid(distribution)] if count % 2 else [])])
+    total.flags.writeable = False
+    return total
+
+
+def low_sum(parts: Sequence[Floats]) -> Floats:
+    """A low grid of a sum of independent parts, each given as one."""
     total = parts[0]
     for part in parts[1:]:
         spread = np.sort(np.add.outer(total, part), axis=None)
-        total = spread[:: spread.size // _VALUES]  # the lowest of each share again
+        total = spread[:: spread.size // _VALUES].copy()  # the lowest of each share again
+    return total
+
+
+def low_sum_quantile(parts: Sequence[Floats], p: float) -> float:
+    """A lower bound of the ``p`` quantile of a sum of independent parts, each given as a low grid."""
+    total = low_sum(parts)
     return float(total[max(math.ceil(p * total.size) - 1, 0)])

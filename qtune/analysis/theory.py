@@ -295,9 +295,13 @@ class BulkService:
 class GGc:
     """General arrivals and service, several servers: the Allen-Cunneen approximation. Not a bound.
 
-    The mean wait is that of M/M/c times (arrival_scv + service_scv) / 2. Exact for M/M/c and, with one
-    server and Poisson arrivals, for M/G/1; within about 10 % for loads above half when both scv are at most
-    1. The wait of those who wait is taken as exponential, which is exact for M/M/c and right in heavy
+    held_mean_s: for how long a customer keeps its server on average; None: for its service. A server that
+    is kept longer makes others wait, while the sojourn ends with the service; the rest of the time is taken
+    as constant.
+
+    The mean wait is that of M/M/c times (arrival_scv + scv of the time held) / 2. Exact for M/M/c and, with
+    one server and Poisson arrivals, for M/G/1; within about 10 % for loads above half when both scv are at
+    most 1. The wait of those who wait is taken as exponential, which is exact for M/M/c and right in heavy
     traffic.
     """
 
@@ -305,16 +309,22 @@ class GGc:
     service: Distribution
     servers: int = 1
     arrival_scv: float = 1.0
+    held_mean_s: float | None = None
 
     @property
     def exponential(self) -> MMc:
-        """The M/M/c queue with the same rate, mean and servers."""
-        return MMc(arrival_per_s=self.arrival_per_s, service_mean_s=self.service.mean, servers=self.servers)
+        """The M/M/c queue with the same rate, mean time held and servers."""
+        held_s = self.service.mean if self.held_mean_s is None else self.held_mean_s
+        return MMc(arrival_per_s=self.arrival_per_s, service_mean_s=held_s, servers=self.servers)
 
     @property
     def wait_mean_s(self) -> float:
         """Approximate mean time in the queue, infinite at overload."""
-        return self.exponential.wait_mean_s * 0.5 * (self.arrival_scv + self.service.scv)
+        exponential = self.exponential
+        if not exponential.stable:
+            return _INFINITE
+        held_scv = self.service.scv * (self.service.mean / exponential.service_mean_s) ** 2
+        return exponential.wait_mean_s * 0.5 * (self.arrival_scv + held_scv)
 
     def sojourn_quantile_s(self, p: float) -> float:
         """Approximate time in the system that a share ``p`` of the arrivals does not exceed."""
