@@ -124,8 +124,9 @@ def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
         q.call_op = OP_RELEASE
         message = release_one(w, delivery, now_s)
         q.call_outcome = CALL_LOCK_LOST if message == -2 else CALL_OK
-        q.back = message
-        q.counted = 0
+        if message >= 0:
+            q.back = message
+            q.counted = 0
         return
     q.call_op = OP_SETTLE if succeeded == 1 else OP_ABANDON
     q.settle_single = delivery

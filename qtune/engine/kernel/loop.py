@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from math import inf
 
+import numpy as np
+
 from qtune.engine.kernel.background import background_is_due, release_unread
 from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_is_live, open_door, think
 from qtune.engine.kernel.calendar import replay, set_slot
@@ -291,7 +293,7 @@ def advance(w):  # type: ignore[no-untyped-def]
         code = room(w)
         if code != FINISHED:
             return code
-        now_s = w.times[1]
+        now_s = np.int64(w.times[1]).view(np.float64)
         slot = w.winners[1]
         while b.lock_head < b.lock_tail and w.lock_end_s[b.lock_head & lock_mask] < now_s:
             if lock_is_live(w):

@@ -23,7 +23,7 @@ from numba.core.typing.templates import AttributeTemplate
 from numba.np import numpy_support
 from numba.np.arrayobj import make_array, populate_array
 
-from qtune.engine.kernel.world import LAYOUT, World
+from qtune.engine.kernel.world import LAYOUT, MAY_BE_EMPTY, World
 
 
 class WorldType(types.Type):
@@ -34,6 +34,7 @@ class WorldType(types.Type):
 
 
 WORLD = WorldType()
+_WORD = ir.IntType(64)
 PLACES = {name: place for place, name in enumerate(LAYOUT)}
 
 
@@ -76,13 +77,19 @@ class WorldAttributes(AttributeTemplate):
 @lower_getattr_generic(WorldType)
 def _get_array(context, builder, kind, world, name):  # type: ignore[no-untyped-def]
     result = field_type(name)
-    words = builder.bitcast(world, ir.IntType(64).as_pointer())
+    words = builder.bitcast(world, _WORD.as_pointer())
     constant = builder.module.add_metadata([])
+    # A length that is known to be above 0 makes ``n & (length - 1)`` known not to be negative, which saves the
+    # check for an index that counts from the end.
+    least = 0 if name in MAY_BE_EMPTY else 1
+    positive = builder.module.add_metadata([ir.Constant(_WORD, least), ir.Constant(_WORD, 1 << 48)])
 
     def word(offset):  # type: ignore[no-untyped-def]
-        place = builder.gep(words, [ir.Constant(ir.IntType(64), 3 * PLACES[name] + offset)])
+        place = builder.gep(words, [ir.Constant(_WORD, 3 * PLACES[name] + offset)])
         value = builder.load(place)
         value.set_metadata("invariant.load", constant)
+        if offset > 0:
+            value.set_metadata("range", positive)
         return value
 
     if isinstance(result, types.Record):

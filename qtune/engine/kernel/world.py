@@ -90,7 +90,7 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "backoff_s": (FLOAT64, 1),
     "pause_start_s": (FLOAT64, 1),
     "pause_end_s": (FLOAT64, 1),
-    "times": (FLOAT64, 1),
+    "times": (INT64, 1),
     "winners": (INT32, 1),
     "slot_s": (FLOAT64, 1),
     "changed": (INT64, 1),
@@ -129,6 +129,11 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
 }
 """The arrays of a world, in the order of its directory, with their dimensions; 0 stands for a single record."""
 
+MAY_BE_EMPTY: Final = frozenset(
+    "due_s segment_start_s segment_rate_per_s service_s backoff_s pause_start_s pause_end_s call_slot_free_s".split()
+)
+"""What a plan may have none of; the compiler is told that no other array is empty."""
+
 
 class World:
     """All arrays of a run, as attributes; a single record is the record itself.
@@ -146,6 +151,8 @@ class World:
             array = arrays[name]
             if array.dtype != dtype or array.ndim != max(dimensions, 1) or not array.flags.c_contiguous:
                 raise TypeError(f"{name} is {array.dtype} in {array.ndim} dimensions, and the kernel expects {dtype}")
+            if array.size == 0 and name not in MAY_BE_EMPTY:
+                raise TypeError(f"{name} is empty, and the kernel was compiled for at least one entry")
             setattr(self, name, array[0] if dimensions == 0 else array)
             self._directory[3 * place] = array.ctypes.data
             self._directory[3 * place + 1 : 3 * place + 1 + array.ndim] = array.shape
@@ -185,7 +192,7 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
         pause_start_s=np.asarray(plan.pause_start_s, np.float64),
         pause_end_s=np.asarray(plan.pause_end_s, np.float64),
         broker=_records(1, BROKER),
-        times=np.full(2 * leaves, np.inf),
+        times=np.full(2 * leaves, np.inf).view(np.int64),
         winners=_winners(leaves),
         slot_s=np.full(slots.count, np.inf),
         changed=np.zeros(4 * (slots.count + _most_at_once(plan)), np.int64),
