@@ -2,6 +2,10 @@
 
 These are all the public names. Each is loaded when it is first asked for, so `import qtune` costs nothing
 and needs neither an SDK nor a compiler.
+
+The faces (the command line, the notebook) see nothing else. For them there are `catalogue` (what is shipped),
+`predict` (replications and their summary), `describe` (an answer as text, so that no face words or computes
+anything) and `load_tuned` (what an exported preset says about how it was made).
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qtune.analysis import Summary, summarize
     from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError
-    from qtune.exports import export_preset
+    from qtune.exports import catalogue, describe, export_preset, load_tuned
+    from qtune.prediction import predict
     from qtune.presets import dump_scenario, load_preset, load_scenario, preset_names
     from qtune.providers import load_model
     from qtune.recommendation import Recommendation, Targets, recommend
@@ -34,11 +39,15 @@ __all__ = [
     "Summary",
     "Targets",
     "__version__",
+    "catalogue",
+    "describe",
     "dump_scenario",
     "export_preset",
     "load_model",
     "load_preset",
     "load_scenario",
+    "load_tuned",
+    "predict",
     "preset_names",
     "recommend",
     "replicate",
@@ -56,11 +65,15 @@ _HOMES = {
     "Scenario": "qtune.scenario",
     "Summary": "qtune.analysis",
     "Targets": "qtune.recommendation",
+    "catalogue": "qtune.exports",
+    "describe": "qtune.exports",
     "dump_scenario": "qtune.presets",
     "export_preset": "qtune.exports",
     "load_model": "qtune.providers",
     "load_preset": "qtune.presets",
     "load_scenario": "qtune.presets",
+    "load_tuned": "qtune.exports",
+    "predict": "qtune.prediction",
     "preset_names": "qtune.presets",
     "recommend": "qtune.recommendation",
     "replicate": "qtune.simulation",

@@ -18,12 +18,17 @@ def load_scenario(source: str | Path, *, name: str = "scenario text") -> Scenari
     line.
 
     A file that the scenario names (a trace, samples, a model) is looked for beside the scenario's file, then
-    among the shipped ones. name: what to call a text in messages.
+    among the shipped ones. name: what to call a text in messages. The section ``tuned`` of a preset that a
+    recommendation exported is not part of the scenario: ``load_tuned`` reads it.
     """
     if isinstance(source, str) and "\n" in source:
-        return read_record(Scenario, source, name=name, base_folder=Path())
+        return read_record(Scenario, source, name=name, base_folder=Path(), is_read=_of_scenario)
     path = Path(source)
-    return read_record(Scenario, path, name=path.name, base_folder=path.parent)
+    return read_record(Scenario, path, name=path.name, base_folder=path.parent, is_read=_of_scenario)
+
+
+def _of_scenario(key: str) -> bool:
+    return key != "tuned"
 
 
 def dump_scenario(scenario: Scenario) -> str:

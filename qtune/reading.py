@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +15,19 @@ from qtune.strictyaml import Document, read_document
 R = TypeVar("R", bound=Record)
 
 
-def read_record(record: type[R], source: Path | str, *, name: str, base_folder: Path) -> R:
+def read_record(
+    record: type[R],
+    source: Path | str,
+    *,
+    name: str,
+    base_folder: Path,
+    is_read: Callable[[str], bool] = lambda key: True,
+) -> R:
     """The record in a file (a Path) or a text, called ``name`` in messages; raises its error with all
     problems.
 
     Files that the record names are looked for in ``base_folder`` first.
+    is_read: which keys at the top of the file to look at; the others belong to another record.
     """
     try:
         document = read_document(source, name)
@@ -27,7 +36,7 @@ def read_record(record: type[R], source: Path | str, *, name: str, base_folder: 
     problems = list(document.problems)
     try:
         found = record.model_validate(
-            document.data(),
+            _only(document.data(), is_read),
             by_alias=True,
             by_name=False,
             context={"strict_units": True, "base_folder": base_folder},
@@ -40,6 +49,12 @@ def read_record(record: type[R], source: Path | str, *, name: str, base_folder: 
     if problems:
         raise record.error_type(sorted(problems, key=_line_of))
     return found
+
+
+def _only(data: Any, is_read: Callable[[str], bool]) -> Any:
+    if not isinstance(data, dict):
+        return data
+    return {key: value for key, value in data.items() if is_read(key)}
 
 
 def _is_known(document: Document, detail: Any, details: list[Any]) -> bool:

@@ -49,7 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": FOUNDATION | {"distributions", "providers", "scenario", "result"},
     "calibration": WORDS | {"result", "analysis", "engine", "simulation"},
     "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
-    "exports": FOUNDATION | {"presets", "scenario", "recommendation"},
+    "prediction": FOUNDATION | {"scenario", "result", "analysis", "simulation"},
+    "exports": WORDS | {"presets", "reading", "writing", "targets", "analysis", "recommendation"},
     "ui": set(),
     "__main__": {"ui"},
 }

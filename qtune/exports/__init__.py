@@ -1,0 +1,26 @@
+"""What leaves qtune: reports for people and programs, and a recommended setting as a preset in YAML."""
+
+from __future__ import annotations
+
+from qtune.analysis import Summary
+from qtune.exports.holdings import Catalogue, catalogue
+from qtune.exports.models import describe_catalogue
+from qtune.exports.preset import Tuned, export_preset, load_tuned
+from qtune.exports.recommendations import describe_recommendation
+from qtune.exports.report import Report, Section
+from qtune.exports.summaries import describe_summary
+from qtune.recommendation import Recommendation
+
+__all__ = ["Catalogue", "Report", "Section", "Tuned", "catalogue", "describe", "export_preset", "load_tuned"]
+
+
+def describe(thing: Summary | Recommendation | Catalogue) -> Report:
+    """A summary, a recommendation or the catalogue as a report: titled tables of text, and their data.
+
+    It is what the command line prints and the notebook shows, so that both say the same.
+    """
+    if isinstance(thing, Summary):
+        return describe_summary(thing)
+    if isinstance(thing, Recommendation):
+        return describe_recommendation(thing)
+    return describe_catalogue(thing)

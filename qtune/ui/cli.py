@@ -1,0 +1,200 @@
+"""The `qtune` command. Nothing heavy is loaded before a command needs it, so that --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+import qtune
+from qtune.ui import text
+from qtune.ui.progress import make_ready, progress
+from qtune.ui.starting import Provider, starting_text
+
+ANSWER_IS_NO, BAD_INPUT, UNEXPECTED, INTERRUPTED = 1, 2, 70, 130
+EXAMPLE = "llm-conversations"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+Engine = Literal["kernel", "reference"]
+
+UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]  # typer does not name it itself
+
+ScenarioFile = Annotated[
+    str | None,
+    typer.Argument(metavar="[SCENARIO]", help=f"A scenario file or a shipped example; default: {EXAMPLE}."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document, and nothing else, to stdout.")]
+
+
+@app.callback(invoke_without_command=True)
+def _qtune(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Tune the consumers of message queues: simulate, recommend, and say how sure the answer is.
+
+    Exit codes: 0 the answer is yes; 1 it is no (unstable, no setting meets the targets); 2 bad input;
+    3 a provider failed; 70 a bug in qtune; 130 interrupted.
+    """
+    if version:
+        text.write(f"qtune {qtune.__version__}\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        text.tell(context.get_help())
+        raise typer.Exit(BAD_INPUT)
+
+
+@app.command(short_help="Predict what a scenario does, and whether it keeps up.")
+def simulate(
+    scenario: ScenarioFile = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the first run; default: the scenario's.")
+    ] = None,
+    replications: Annotated[
+        int | None, typer.Option(min=1, help="Runs with different seeds; default 10. With --width: at most.")
+    ] = None,
+    width: Annotated[
+        str | None, typer.Option(help="Run until the p95 is known to this share of it, such as 5%.")
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="kernel is compiled; reference is SimPy.")] = "kernel",
+    save: Annotated[
+        Path | None, typer.Option(help="Keep the rows of the first run in this .npz file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict what a scenario does: whether it keeps up, how late messages are, at what cost, and why.
+
+    A preset that `qtune recommend` wrote repeats its runs, unless you say which runs to make.
+    """
+    if save is not None:
+        _check_new(save.with_suffix(".npz"), "--save")
+    path, given = _scenario_of(scenario, as_json)
+    tuned = qtune.load_tuned(path)
+    repeats = seed is None and replications is None and width is None
+    with progress() as steps:
+        if engine == "kernel":
+            make_ready(steps)
+        summary = qtune.predict(
+            given,
+            seed=seed,
+            seeds=tuned.seeds if tuned is not None and repeats else None,
+            replications=replications,
+            width=width,
+            engine=engine,
+            progress=lambda done, of: steps.at("simulating", done, of),
+        )
+        if save is not None:
+            rows = qtune.simulate(given, seed=summary.seeds[0], engine=engine).save(save)
+            text.tell(f"qtune: the rows of the run with seed {summary.seeds[0]} are in {rows}")
+    report = qtune.describe(summary)
+    if tuned is not None and repeats:
+        _compare(tuned.differences(summary), path)
+    _finish(report, as_json)
+
+
+@app.command(short_help="Show what is known about each provider.")
+def models(
+    name: Annotated[str | None, typer.Argument(help="A provider, a model or a model's file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is known about the providers: limits, latencies, prices, clients, with source and date."""
+    _finish(qtune.describe(qtune.catalogue(name)), as_json)
+
+
+@app.command(short_help="Write a commented scenario to start from.")
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("scenario.yaml"),
+    provider: Annotated[Provider, typer.Option(help="Whose queue it is.")] = "sqs",
+    as_json: AsJson = False,
+) -> None:
+    """Write a commented scenario to start from; an existing file is never overwritten."""
+    _check_new(path, "init")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(starting_text(provider, path.name))
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}") from error
+    if as_json:
+        text.write_json({"path": str(path), "provider": provider})
+    else:
+        text.write(f"wrote {path}; next: qtune simulate {path}\n")
+
+
+def _scenario_of(name: str | None, as_json: bool) -> tuple[Path, qtune.Scenario]:
+    """The scenario in a file, or the shipped example of that name, and its file."""
+    path = Path(name or EXAMPLE)
+    if name is None or not path.exists():
+        examples = qtune.catalogue().examples
+        if name is None:
+            said = f"no scenario was named: this is the shipped example {EXAMPLE} ({examples[EXAMPLE]})"
+            (text.tell if as_json else text.print_line)(said)
+        path = examples.get(str(path), path)
+    return path, qtune.load_scenario(path)
+
+
+def _check_new(path: Path, where: str) -> None:
+    if path.exists():
+        raise typer.BadParameter(
+            f"{path} exists and is not overwritten: choose another name", param_hint=where
+        )
+
+
+def _compare(differences: Sequence[str], path: Path) -> None:
+    if not differences:
+        text.tell(f"qtune: every figure is the one in {path}, to the last digit")
+        return
+    names = ", ".join(differences)
+    text.tell(f"qtune: other figures than in {path}: {names}; its versions say what made it")
+
+
+def _finish(report: text.Answer, as_json: bool) -> None:
+    """Print a report, and end with the exit code of its answer."""
+    if as_json:
+        text.write_json(report.data)
+    else:
+        text.print_report(report)
+    if report.good is False:
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; whatever goes wrong is told in words on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a dash shows a question mark
+    try:
+        code = app(args=arguments, prog_name="qtune", standalone_mode=False)
+    except UsageError as error:
+        text.tell(f"qtune: {error.format_message()}")
+        return BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        text.tell("qtune: interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        return _told(error)
+    return code if isinstance(code, int) else 0
+
+
+def _told(error: Exception) -> int:
+    """Tell an error in words; its exit code."""
+    if isinstance(error, qtune.QtuneError):
+        text.tell(str(error))
+        return error.exit_code
+    if os.environ.get("QTUNE_TRACEBACK") == "1":
+        raise error
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    text.tell(
+        f"qtune: this is a bug in qtune: {words}; please report it with the command and the scenario, "
+        "and what QTUNE_TRACEBACK=1 shows"
+    )
+    return UNEXPECTED
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())
