@@ -179,7 +179,9 @@ class Digest:
         InputError for a ``p`` outside (0, 1).
         """
         if not 0.0 < p < 1.0:
-            raise InputError(Problem(where="p", value=repr(p), message="a quantile is asked for between 0 and 1"))
+            raise InputError(
+                Problem(where="p", value=repr(p), message="a quantile is asked for between 0 and 1")
+            )
         first = self._from(warm_up_s)
         due = int(self.tally.states[first:].sum())
         cumulated = np.cumsum(self.tally.latency[first:].sum(axis=0))

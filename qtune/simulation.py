@@ -133,4 +133,3 @@ def _versions(scenario: Scenario) -> dict[str, str]:
         "model": f"{model.name} {model.version}",
         "numpy": np.__version__,
     }
-

@@ -63,7 +63,7 @@ class Plan:
     horizon_s: float
     sample_every_s: float
 
-    # Arrivals: explicit instants, or a unit-rate renewal process mapped through a piecewise-constant rate, or customers.
+    # Arrivals: explicit instants; a unit-rate renewal process mapped through a piecewise-constant rate; or customers.
     due_s: Floats = field(default_factory=lambda: NO_FLOATS)
     explicit: bool = False
     segment_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
@@ -72,11 +72,15 @@ class Plan:
     messages_most: int = 0  # 0: no bound
 
     # Work and failure.
-    service_s: Floats = field(default_factory=lambda: NO_FLOATS)  # one for each message (a trace's hints), or empty: drawn
+    service_s: Floats = field(
+        default_factory=lambda: NO_FLOATS
+    )  # one for each message (a trace's hints), or empty: drawn
     fail_steps: int = 0
     poison_steps: int = 0
     abandons: bool = False  # a failed delivery is given back; otherwise its lock is left to run out
-    backoff_s: Floats = field(default_factory=lambda: NO_FLOATS)  # wait before the 2nd, 3rd ... attempt inside one delivery
+    backoff_s: Floats = field(
+        default_factory=lambda: NO_FLOATS
+    )  # wait before the 2nd, 3rd ... attempt inside one delivery
 
     # Producers: 0 senders means that the broker has a message at its due instant.
     senders: int = 0
@@ -153,7 +157,7 @@ class Plan:
 
 
 class Slots(NamedTuple):
-    """First slot number of each kind of actor; ``count`` slots in the calendar, the two queues after them."""
+    """First slot number of each kind of actor; ``total`` slots in the calendar, the two queues after them."""
 
     workers: int
     background: int
@@ -165,7 +169,7 @@ class Slots(NamedTuple):
     customers: int
     pause: int
     samples: int
-    count: int
+    total: int
 
     @property
     def arrivals(self) -> int:
@@ -175,12 +179,12 @@ class Slots(NamedTuple):
     @property
     def locks(self) -> int:
         """Rank of a lock that runs out: after every slot."""
-        return self.count
+        return self.total
 
     @property
     def retention(self) -> int:
         """Rank of a message that outlives its retention: last of all."""
-        return self.count + 1
+        return self.total + 1
 
 
 def slots_of(plan: Plan) -> Slots:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
     )
 
 
-def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, int | float | bool]:
+def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:
     """How consumers receive, settle and renew."""
     limit, at_settle = behaviour.in_hand_limit, behaviour.credit_returned == "settled"
     if behaviour.discipline == "link_sliding" and limit == 0:
@@ -126,7 +126,9 @@ def _segments(schedule: Schedule, seed: int) -> tuple[Floats, Floats]:
     unit = Exponential(mean=1.0).table()
     draw = quantile_function(unit.kind, unit.values)
     key = streams.stream_key(seed, streams.PHASE)
-    start_s, starts, rates = 0.0, [], []
+    start_s = 0.0
+    starts: list[float] = []
+    rates: list[float] = []
     while start_s <= schedule.horizon_s:
         is_on = len(starts) % 2 == 1
         starts.append(start_s)
@@ -138,7 +140,11 @@ def _segments(schedule: Schedule, seed: int) -> tuple[Floats, Floats]:
 
 def _check_time_passes(behaviour: ReceiveBehaviour, receive: Distribution) -> None:
     waits = behaviour.wait_s > 0.0 or behaviour.idle_pause_s > 0.0 or behaviour.call_cost_s > 0.0
-    if behaviour.discipline == "link_sliding" or waits or (behaviour.discipline == "poll" and receive.mean > 0.0):
+    if (
+        behaviour.discipline == "link_sliding"
+        or waits
+        or (behaviour.discipline == "poll" and receive.mean > 0.0)
+    ):
         return
     message = (
         "a receive that waits for nothing, takes no time and is repeated at once never lets time pass: "

@@ -67,4 +67,3 @@ def compute(w, consumer, need_s, now_s):  # type: ignore[no-untyped-def]
         return now_s
     w.broker.core_busy_s += need_s
     return earliest(w.core_free_s[consumer], w.plan.cores, now_s, need_s)
-

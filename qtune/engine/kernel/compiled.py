@@ -12,25 +12,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 try:
-    import numba
-    from numba.core import config as _numba_config
+    import numba as _numba
+    from numba.core import config as _config
 except ImportError:
     COMPILED = False
 else:
-    COMPILED = not _numba_config.DISABLE_JIT
+    _settings: Any = _config
+    COMPILED = not _settings.DISABLE_JIT
+    # Nothing is allocated in compiled code, so it needs no reference counts; a division by zero gives infinity, as
+    # IEEE arithmetic has it, instead of a check at every division.
+    _njit: Any = partial(_numba.njit, _nrt=False, error_model="numpy")
 
 
 def step(function: Function) -> Function:
     """Mark one named step of the loop: it is woven into the loop, so it costs no call."""
     if not COMPILED:
         return function
-    compiled: Function = numba.njit(forceinline=True, _nrt=False, error_model="numpy")(function)
+    compiled: Function = _njit(forceinline=True)(function)
     return compiled
 
 
@@ -38,7 +43,7 @@ def entry(function: Function) -> Function:
     """Mark a function that Python calls: it lets other threads run, and its compiled code is kept on disk."""
     if not COMPILED:
         return function
-    compiled = numba.njit(nogil=True, _nrt=False, error_model="numpy")(function)
+    compiled = _njit(nogil=True)(function)
     compiled._cache = _stamped_cache(function)
     result: Function = compiled
     return result

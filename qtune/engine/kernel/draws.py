@@ -50,7 +50,7 @@ if COMPILED:
         if entry.kind == STEPS:
             return w.values[offset + np.int64(((z >> _32) * np.uint64(entry.count)) >> _32)]
         y = (z << _1) | _1
-        octave = min(_leading_zeros(y), _LAST_OCTAVE)
+        octave = min(_leading_zeros(y), _LAST_OCTAVE)  # type: ignore[call-arg]
         x = (y << octave) << _1
         f = np.float64(np.int64((x << _CELL) >> _11)) * _TO_FRACTION
         i = offset + (np.int64((((z >> _63) * _OCTAVES + octave) << _CELL) + (x >> _CELL_SHIFT)) << 2)

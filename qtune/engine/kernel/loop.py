@@ -14,7 +14,15 @@ from qtune.engine.kernel.background import background_is_due, release_unread
 from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_is_live, open_door, think
 from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
-from qtune.engine.kernel.receivers import call_ends, credit_arrives, look, match, poll_is_due, poll_waits, push_lands
+from qtune.engine.kernel.receivers import (
+    call_ends,
+    credit_arrives,
+    look,
+    match,
+    poll_is_due,
+    poll_waits,
+    push_lands,
+)
 from qtune.engine.kernel.renewers import let_go, renewer_is_due, start_renewing
 from qtune.engine.kernel.source import admit, customer_is_due, next_due, sender_is_due
 from qtune.engine.kernel.workers import (
@@ -298,13 +306,13 @@ def advance(w):  # type: ignore[no-untyped-def]
         while b.lock_head < b.lock_tail and w.lock_end_s[b.lock_head & lock_mask] < now_s:
             if lock_is_live(w):
                 now_s = w.lock_end_s[b.lock_head & lock_mask]
-                slot = s.count
+                slot = s.total
                 break
             b.lock_head += 1
         ends_s = retention_end_s(w)
         if ends_s < now_s:
             now_s = ends_s
-            slot = s.count + 1
+            slot = s.total + 1
         watched = b.idle_senders if p.senders > 0 else b.waiting
         arrives = b.next_due_s <= now_s and (watched > 0 or eager)
         if arrives:
@@ -318,9 +326,9 @@ def advance(w):  # type: ignore[no-untyped-def]
         if code != FINISHED:
             return code
         if not arrives:
-            if slot < s.count:
+            if slot < s.total:
                 slot_is_due(w, slot, now_s)
-            elif slot == s.count:
+            elif slot == s.total:
                 lock_runs_out(w, now_s)
             else:
                 retention_ends(w)

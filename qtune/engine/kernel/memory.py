@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
+from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
     infer_getattr,
@@ -19,7 +20,6 @@ from numba.extending import (
     typeof_impl,
     unbox,
 )
-from numba.core.typing.templates import AttributeTemplate
 from numba.np import numpy_support
 from numba.np.arrayobj import make_array, populate_array
 
@@ -69,7 +69,7 @@ class WorldAttributes(AttributeTemplate):
 
     key = WorldType
 
-    def generic_resolve(self, world, name):  # type: ignore[no-untyped-def]
+    def generic_resolve(self, world, name):  # type: ignore[no-untyped-def, override]
         """The type of an attribute, or None when there is no such array."""
         return field_type(name) if name in PLACES else None
 

@@ -85,7 +85,7 @@ def let_go(w, worker, now_s):  # type: ignore[no-untyped-def]
     row.renewer = -1
     w.renewers[renewer].wanted = 0
     phase = w.renewers[renewer].phase
-    if phase == WAITING_FOR_DUE or phase == HOLDING:
+    if phase in (WAITING_FOR_DUE, HOLDING):
         next_worker(w, renewer, now_s)
 
 

@@ -37,7 +37,9 @@ def make_room(world: World, code: int, take: Callable[[Chunk], None]) -> World:
         before = _free(world)
         take(_finished(world))
         freed = _free(world)[code] - before[code]
-        size = {MORE_MESSAGES: world.messages, MORE_DELIVERIES: world.deliveries, MORE_CALLS: world.calls}[code]
+        size = {MORE_MESSAGES: world.messages, MORE_DELIVERIES: world.deliveries, MORE_CALLS: world.calls}[
+            code
+        ]
         if freed >= len(size) // 4:
             return world
     return grown(world, code)

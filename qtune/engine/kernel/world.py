@@ -23,11 +23,12 @@ def _record(floats: str, integers: str) -> np.dtype[Any]:
 
 
 BROKER: Final = _record(
-    "next_due_s area segment_area core_busy_s pause_end_s",
-    "created sent_to entered next_to_send unsent messages_from segment "
+    "next_due_s area segment_area core_busy_s",
+    "created entered next_to_send unsent messages_from segment "
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
-    "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers pauses tick changed sure",
+    "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
+    "pauses tick changed sure",
 )
 CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -39,7 +40,9 @@ WORKER: Final = _record(
     "started_s finished_s settle_start_s half_s",
     "phase receiver consumer delivery succeeded attempts handled renewer settles_all",
 )
-RENEWER: Final = _record("due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer")
+RENEWER: Final = _record(
+    "due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer"
+)
 SENDER: Final = _record("start_s half_s", "phase message")
 CUSTOMER: Final = _record("", "thought")
 PENDING: Final = _record(
@@ -130,7 +133,8 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
 """The arrays of a world, in the order of its directory, with their dimensions; 0 stands for a single record."""
 
 MAY_BE_EMPTY: Final = frozenset(
-    "due_s segment_start_s segment_rate_per_s service_s backoff_s pause_start_s pause_end_s call_slot_free_s".split()
+    {"due_s", "segment_start_s", "segment_rate_per_s", "service_s"}
+    | {"backoff_s", "pause_start_s", "pause_end_s", "call_slot_free_s"}
 )
 """What a plan may have none of; the compiler is told that no other array is empty."""
 
@@ -144,13 +148,19 @@ class World:
 
     __slots__ = (*LAYOUT, "_arrays", "_directory", "address")
 
+    def __getattr__(self, name: str) -> Any:
+        """Only for type checkers: every array of the layout is set when the world is made."""
+        raise AttributeError(name)
+
     def __init__(self, arrays: dict[str, Array]) -> None:
         self._arrays = arrays
         self._directory = np.zeros(3 * len(LAYOUT), np.int64)
         for place, (name, (dtype, dimensions)) in enumerate(LAYOUT.items()):
             array = arrays[name]
             if array.dtype != dtype or array.ndim != max(dimensions, 1) or not array.flags.c_contiguous:
-                raise TypeError(f"{name} is {array.dtype} in {array.ndim} dimensions, and the kernel expects {dtype}")
+                raise TypeError(
+                    f"{name} is {array.dtype} in {array.ndim} dimensions, and the kernel expects {dtype}"
+                )
             if array.size == 0 and name not in MAY_BE_EMPTY:
                 raise TypeError(f"{name} is empty, and the kernel was compiled for at least one entry")
             setattr(self, name, array[0] if dimensions == 0 else array)
@@ -171,65 +181,65 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
     width = _power(2 * plan.batch + plan.prefetch + plan.in_hand_limit + plan.workers + 4)
     flows = 1 if plan.discipline == POLL else _power(max(plan.in_hand_limit + plan.workers + 2, 64))
     burst = plan.discipline == LINK_BURST
-    leaves = _power(slots.count)
+    leaves = _power(slots.total)
     # Memory that is never touched costs nothing, and copying rows into a larger table does.
     # Rows that are to be taken away are worth it only by the ten thousand.
     expected = int(plan.expected_messages * 1.05) if keep_rows else STREAMED_ROWS
     messages, least = _power(max(expected, 1 << 10)), 64 * _most_at_once(plan)
     deliveries = _power(max(expected, least))
     locks = _power(max(1 << 10, least))
-    arrays = dict(
-        plan=_plan_record(plan),
-        slots=np.array([tuple(slots)[: len(SLOTS.names or ())]], SLOTS).view(np.recarray),
-        keys=np.array([streams.stream_key(plan.seed, s) for s in range(streams.STREAMS)], np.uint64),
-        tables=tables,
-        values=values,
-        due_s=np.asarray(plan.due_s, np.float64),
-        segment_start_s=np.asarray(plan.segment_start_s, np.float64),
-        segment_rate_per_s=np.asarray(plan.segment_rate_per_s, np.float64),
-        service_s=np.ascontiguousarray(plan.service_s, np.float64),
-        backoff_s=np.asarray(plan.backoff_s, np.float64),
-        pause_start_s=np.asarray(plan.pause_start_s, np.float64),
-        pause_end_s=np.asarray(plan.pause_end_s, np.float64),
-        broker=_records(1, BROKER),
-        times=np.full(2 * leaves, np.inf).view(np.int64),
-        winners=_winners(leaves),
-        slot_s=np.full(slots.count, np.inf),
-        changed=np.zeros(4 * (slots.count + _most_at_once(plan)), np.int64),
-        messages=_records(messages, MESSAGE),
-        deliveries=_records(deliveries, DELIVERY),
-        calls=_records(_power(max(3 * expected, least)), CALL),
-        states=_records(plan.samples, STATE),
-        ready=np.zeros(messages, np.int64),
-        returned=np.zeros(messages, np.int64),
-        kept=np.zeros(messages, np.int64),
-        customer_of=np.zeros(messages, np.int64),
-        lock_end_s=np.zeros(locks),
-        lock_delivery=np.zeros(locks, np.int64),
-        demand=np.zeros(_power(2 * receivers + 2), np.int64),
-        demand_call=np.zeros(_power(2 * receivers + 2), np.int64),
-        door=np.zeros(_power(plan.senders + 1), np.int64),
-        consumers=_records(consumers, CONSUMER),
-        receivers=_records(receivers, RECEIVER),
-        workers=_records(workers + 1, WORKER),
-        renewers=_records(max(1, consumers * plan.renewers), RENEWER),
-        senders=_records(max(1, plan.senders), SENDER),
-        customers=_records(max(1, plan.customers), CUSTOMER),
-        core_free_s=np.zeros((consumers, plan.cores)),
-        call_slot_free_s=np.zeros(plan.calls_served_at_once),
-        buffer=np.zeros((receivers, width), np.int64),
-        land_s=np.zeros((receivers, width if plan.discipline != POLL else 1)),
-        flow_s=np.zeros((receivers, flows)),
-        flow_limit=np.zeros((receivers, flows), np.int64),
-        idle_workers=np.zeros((receivers, 1 if burst else plan.workers), np.int64),
-        handled=np.zeros((workers + 1, plan.settle_batch), np.int64),
-        idle_renewers=np.zeros((consumers, max(1, plan.renewers)), np.int64),
-        to_renew_worker=np.zeros((consumers, _power(2 * plan.receivers * plan.workers)), np.int64),
-        to_renew_delivery=np.zeros((consumers, _power(2 * plan.receivers * plan.workers)), np.int64),
-        idle_senders=np.zeros(max(1, plan.senders), np.int64),
-        background=_records(_power(64 * _most_at_once(plan)), STEP),
-        pending=_records(1, PENDING),
-    )
+    arrays: dict[str, Array] = {
+        "plan": _plan_record(plan),
+        "slots": np.array([tuple(slots)[: len(SLOTS.names or ())]], SLOTS).view(np.recarray),
+        "keys": np.array([streams.stream_key(plan.seed, s) for s in range(streams.STREAMS)], np.uint64),
+        "tables": tables,
+        "values": values,
+        "due_s": np.asarray(plan.due_s, np.float64),
+        "segment_start_s": np.asarray(plan.segment_start_s, np.float64),
+        "segment_rate_per_s": np.asarray(plan.segment_rate_per_s, np.float64),
+        "service_s": np.ascontiguousarray(plan.service_s, np.float64),
+        "backoff_s": np.asarray(plan.backoff_s, np.float64),
+        "pause_start_s": np.asarray(plan.pause_start_s, np.float64),
+        "pause_end_s": np.asarray(plan.pause_end_s, np.float64),
+        "broker": _records(1, BROKER),
+        "times": np.full(2 * leaves, np.inf).view(np.int64),
+        "winners": _winners(leaves),
+        "slot_s": np.full(slots.total, np.inf),
+        "changed": np.zeros(4 * (slots.total + _most_at_once(plan)), np.int64),
+        "messages": _records(messages, MESSAGE),
+        "deliveries": _records(deliveries, DELIVERY),
+        "calls": _records(_power(max(3 * expected, least)), CALL),
+        "states": _records(plan.samples, STATE),
+        "ready": np.zeros(messages, np.int64),
+        "returned": np.zeros(messages, np.int64),
+        "kept": np.zeros(messages, np.int64),
+        "customer_of": np.zeros(messages, np.int64),
+        "lock_end_s": np.zeros(locks),
+        "lock_delivery": np.zeros(locks, np.int64),
+        "demand": np.zeros(_power(2 * receivers + 2), np.int64),
+        "demand_call": np.zeros(_power(2 * receivers + 2), np.int64),
+        "door": np.zeros(_power(plan.senders + 1), np.int64),
+        "consumers": _records(consumers, CONSUMER),
+        "receivers": _records(receivers, RECEIVER),
+        "workers": _records(workers + 1, WORKER),
+        "renewers": _records(max(1, consumers * plan.renewers), RENEWER),
+        "senders": _records(max(1, plan.senders), SENDER),
+        "customers": _records(max(1, plan.customers), CUSTOMER),
+        "core_free_s": np.zeros((consumers, plan.cores)),
+        "call_slot_free_s": np.zeros(plan.calls_served_at_once),
+        "buffer": np.zeros((receivers, width), np.int64),
+        "land_s": np.zeros((receivers, width if plan.discipline != POLL else 1)),
+        "flow_s": np.zeros((receivers, flows)),
+        "flow_limit": np.zeros((receivers, flows), np.int64),
+        "idle_workers": np.zeros((receivers, 1 if burst else plan.workers), np.int64),
+        "handled": np.zeros((workers + 1, plan.settle_batch), np.int64),
+        "idle_renewers": np.zeros((consumers, max(1, plan.renewers)), np.int64),
+        "to_renew_worker": np.zeros((consumers, _power(2 * plan.receivers * plan.workers)), np.int64),
+        "to_renew_delivery": np.zeros((consumers, _power(2 * plan.receivers * plan.workers)), np.int64),
+        "idle_senders": np.zeros(max(1, plan.senders), np.int64),
+        "background": _records(_power(64 * _most_at_once(plan)), STEP),
+        "pending": _records(1, PENDING),
+    }
     return World(arrays)
 
 
@@ -245,7 +255,9 @@ def grown(world: World, code: int) -> World:
             customer_of=_wider(world.customer_of, broker.messages_from, broker.created),
         )
     if code == MORE_DELIVERIES:
-        return world.with_arrays(deliveries=_wider(world.deliveries, broker.deliveries_from, broker.deliveries))
+        return world.with_arrays(
+            deliveries=_wider(world.deliveries, broker.deliveries_from, broker.deliveries)
+        )
     if code == MORE_CALLS:
         return world.with_arrays(calls=_wider(world.calls, broker.calls_from, broker.calls))
     if code == MORE_LOCKS:
@@ -255,7 +267,9 @@ def grown(world: World, code: int) -> World:
         )
     if code == MORE_BACKGROUND:
         return world.with_arrays(background=_wider(world.background, 0, broker.background))
-    raise AssertionError(f"the loop returned {code}: more credit is on its way than a link was given room for")
+    raise AssertionError(
+        f"the loop returned {code}: more credit is on its way than a link was given room for"
+    )
 
 
 def _wider(ring: Array, head: int, tail: int) -> Array:

@@ -241,4 +241,3 @@ class Broker:
         """When a call that reaches a broker with few call slots now has been served."""
         need_s = self.model.draws.value(table_stream, stream, a, b)
         return earliest(self.call_slots, self.clock.now, need_s)
-

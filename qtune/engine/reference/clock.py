@@ -24,7 +24,8 @@ class Clock(simpy.Environment):
         SimPy schedules by delay, and ``now + (time - now)`` is not ``time`` in floating point; the queue's entry is
         therefore made here. Ranks begin at -1, and SimPy starts processes with priority 0.
         """
-        heappush(self._queue, (time_s, rank + 2, next(self._eid), event))  # type: ignore[arg-type]
+        queue: Any = self._queue
+        heappush(queue, (time_s, rank + 2, next(self._eid), event))
 
 
 class Slot:
@@ -79,9 +80,11 @@ class Slot:
     def _forget(self) -> list[Any]:
         """Take the waiting process off its event; what is queued stays queued, and does nothing."""
         event = self._event
-        assert event is not None and event.callbacks is not None, "nobody waits at this slot"
-        callbacks = event.callbacks
-        event.callbacks = [] if self._queued else None
+        assert event is not None, "nobody waits at this slot"
+        callbacks: list[Any] | None = event.callbacks
+        assert callbacks is not None, "nobody waits at this slot any more"
+        left: Any = [] if self._queued else None
+        event.callbacks = left
         self._event = None
         return callbacks
 

@@ -6,6 +6,7 @@ from qtune.engine import streams
 from qtune.engine.plan import Plan
 from qtune.engine.quantiles import quantile_function
 
+
 class Draws:
     """Every draw of a run as a method; the two keys are whatever the stream is about (see each call)."""
 

@@ -30,7 +30,9 @@ class Model:
         self.service_s: list[float] = plan.service_s.tolist()
         self.buffered = self.busy_workers = 0
         self.core_busy_s = 0.0
-        self.pauses = list(zip(plan.pause_start_s.tolist(), plan.pause_end_s.tolist(), strict=True))
+        self.pauses: list[tuple[float, float]] = list(
+            zip(plan.pause_start_s.tolist(), plan.pause_end_s.tolist(), strict=True)
+        )
         self.broker = Broker(self)
         self.background = Background(self)
         self.source = Source(self)
@@ -49,8 +51,9 @@ class Model:
         """When the present pause of all handlers ends; 0 when there is none."""
         if not self.pauses:
             return 0.0
+        now_s: float = self.clock.now
         for start_s, end_s in self.pauses:
-            if start_s <= self.clock.now < end_s:
+            if start_s <= now_s < end_s:
                 return end_s
         return 0.0
 

@@ -120,7 +120,9 @@ class Poller(Receiver):
             half_s = 0.5 * self.model.draws.value(streams.RECEIVE, streams.RECEIVE, self.number, call)
             yield slot.at(self.consumer.compute(plan.call_cost_s) + half_s)
             if plan.calls_served_at_once:
-                yield slot.at(self.broker.served_at(streams.BROKER, streams.BROKER_RECEIVE, self.number, call))
+                yield slot.at(
+                    self.broker.served_at(streams.BROKER, streams.BROKER_RECEIVE, self.number, call)
+                )
             deliveries: list[int] = []
             if self.broker.backlog:
                 deliveries = self.fetch()

@@ -30,7 +30,12 @@ class DeliveryRow:
     __slots__ = DELIVERY.names or ()
 
     def __init__(self, message: int, delivery_no: int, consumer: int, locked_s: float) -> None:
-        self.message, self.delivery_no, self.consumer, self.locked_s = message, delivery_no, consumer, locked_s
+        self.message, self.delivery_no, self.consumer, self.locked_s = (
+            message,
+            delivery_no,
+            consumer,
+            locked_s,
+        )
         self.received_s = self.started_s = self.finished_s = self.settled_s = self.lock_end_s = nan
         self.worker = -1
         self.attempts = self.renewals = self.outcome = 0
@@ -55,7 +60,9 @@ class Rows:
         self.deliveries.append(DeliveryRow(message, delivery_no, consumer, locked_s))
         return len(self.deliveries) - 1
 
-    def add_call(self, start_s: float, end_s: float, consumer: int, op: int, count: int, outcome: int) -> None:
+    def add_call(
+        self, start_s: float, end_s: float, consumer: int, op: int, count: int, outcome: int
+    ) -> None:
         """Note a call that has ended."""
         self.calls.append((start_s, end_s, consumer, op, count, outcome))
 

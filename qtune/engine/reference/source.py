@@ -103,7 +103,8 @@ class Sender:
             if source.plan.calls_served_at_once:
                 yield self.slot.at(clock.now + 0.5 * round_trip_s)
                 yield self.slot.at(
-                    model.broker.served_at(streams.BROKER, streams.BROKER_SEND, message, 0) + 0.5 * round_trip_s
+                    model.broker.served_at(streams.BROKER, streams.BROKER_SEND, message, 0)
+                    + 0.5 * round_trip_s
                 )
             else:
                 yield self.slot.at(clock.now + round_trip_s)

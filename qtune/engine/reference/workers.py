@@ -139,7 +139,9 @@ class Worker:
         leaves_s = self.consumer.compute(plan.call_cost_s)
         if plan.calls_served_at_once:
             yield self.slot.at(leaves_s + 0.5 * round_trip_s)
-            served_s = broker.served_at(streams.BROKER, streams.BROKER_SETTLE, first.message, first.delivery_no)
+            served_s = broker.served_at(
+                streams.BROKER, streams.BROKER_SETTLE, first.message, first.delivery_no
+            )
             yield self.slot.at(served_s + 0.5 * round_trip_s)
         else:
             yield self.slot.at(leaves_s + round_trip_s)
