@@ -5,9 +5,9 @@ from qtune.analysis.capacity import Capacity, Ceiling, capacity_of, capacity_per
 from qtune.analysis.compare import Comparison, compare
 from qtune.analysis.control import run_until_narrow
 from qtune.analysis.cost import Cost, least_month_usd
+from qtune.analysis.finding import Finding
 from qtune.analysis.floor import approximate_latency_s, floor_s
 from qtune.analysis.intervals import Estimate
-from qtune.analysis.rules import Finding
 from qtune.analysis.setup import Setup, setup_of
 from qtune.analysis.stability import Verdict
 from qtune.analysis.stages import Stage

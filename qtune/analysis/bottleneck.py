@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qtune.analysis.rules import Finding, findings_of
+from qtune.analysis.finding import Finding
+from qtune.analysis.rules import findings_of
 from qtune.analysis.setup import setup_of
 from qtune.analysis.stages import STAGES
 from qtune.analysis.summary import Summary

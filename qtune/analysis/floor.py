@@ -87,8 +87,8 @@ def approximate_latency_s(scenario: Scenario, p: float) -> float:
     Workers are the servers, and a message keeps one for as long as the capacity says. What happens around
     (sends, receives, polls) is added as in the floor. Infinite when the offered load reaches the capacity.
 
-    It is near (15 % at loads up to 80 %) where a free worker gets the oldest message, and too low where messages
-    wait in batches or buffers while workers are idle, and where handlers fail.
+    It is near (15 % at loads up to 80 %) where a free worker gets the oldest message, and too low where
+    messages wait in batches or buffers while workers are idle, and where handlers fail.
     """
     return approximate_of(setup_of(scenario), p)
 

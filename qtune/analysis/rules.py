@@ -20,127 +20,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from qtune.analysis.capacity import Ceiling, capacity_of, handling_s
-from qtune.analysis.intervals import json_number
+from qtune.analysis.capacity import handling_s
+from qtune.analysis.finding import Finding
+from qtune.analysis.lifting import ceiling_findings
 from qtune.analysis.setup import Setup
 from qtune.analysis.summary import Summary
 from qtune.units import format_duration, format_fraction, format_rate
-
-ROOM: Final = 0.8
-"""A ceiling is called lifted when the load uses no more than this share of it."""
 
 _SURE: Final = 0.99
 _SURE_SIGMAS: Final = 2.326  # the 99 % quantile of the normal distribution
 _MOSTLY_EMPTY: Final = 0.5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """One rule, applied.
-
-    rule: its number. subject: what it is about. ratio: need over bound; above 1 the rule is broken.
-    text: need and bound in words. change: the smallest change that lifts it; "" when none is needed.
-    setting, value: the same change as data, a path in the scenario and its new value; None when it is no
-    single setting.
-    """
-
-    rule: str
-    subject: str
-    ratio: float
-    text: str
-    change: str = ""
-    setting: str | None = None
-    value: float | None = None
-
-    @property
-    def broken(self) -> bool:
-        """Whether the need exceeds the bound."""
-        return self.ratio > 1.0
-
-    def to_dict(self) -> dict[str, object]:
-        """The fields for JSON."""
-        return {
-            "rule": self.rule,
-            "subject": self.subject,
-            "ratio": json_number(self.ratio),
-            "text": self.text,
-            "change": self.change,
-            "setting": self.setting,
-            "value": self.value,
-        }
-
-
 def findings_of(setup: Setup, demand_per_s: float, summary: Summary) -> tuple[Finding, ...]:
-    """All rules that apply, the most used up first.
+    """All rules that apply, the most used up first; R8, which costs money and no time, is the last.
 
     demand_per_s: messages per second that want to get through. summary: of the runs, for what polling cost.
     """
-    found = [_of_ceiling(ceiling, setup, demand_per_s) for ceiling in capacity_of(setup).ceilings]
-    found += [
-        *_waiting_rule(setup),
-        _handler_rule(setup),
-        *_renewers(setup),
-        *_empty_receives(summary, setup),
-    ]
-    return tuple(sorted(found, key=lambda finding: -finding.ratio))
-
-
-def _of_ceiling(ceiling: Ceiling, setup: Setup, demand_per_s: float) -> Finding:
-    """R4 for every resource, and R5 for the places in hand."""
-    ratio = demand_per_s / ceiling.per_s
-    held, most = format_duration(ceiling.held_s), format_rate(ceiling.per_s)
-    asked = f"{format_rate(demand_per_s)} is {format_fraction(ratio)} of that"
-    text = f"{ceiling.places:g} {ceiling.resource}, held {held} by each message, let {most} through; {asked}"
-    change, setting, value = "", None, None
-    if ratio > ROOM:
-        setting, now = _setting_of(ceiling, setup)
-        change = "settle in batches or serve more calls at once"
-        if setting is not None:
-            value = _enough(setting, now, ratio / ROOM, setup)
-            change = f"{setting}: {now} -> {value}"
-    return Finding(
-        rule="R5" if ceiling.resource == "places in hand" else "R4",
-        subject=ceiling.resource,
-        ratio=ratio,
-        text=text,
-        change=change,
-        setting=setting,
-        value=value,
-    )
-
-
-def _setting_of(ceiling: Ceiling, setup: Setup) -> tuple[str | None, int]:
-    """The setting that gives a resource more places, and what it is now; None when no single one does."""
-    behaviour, polls = setup.behaviour, setup.behaviour.discipline == "poll"
-    workers = ("consumers.workers", setup.workers_each)
-    if ceiling.resource == "client cores":
-        return "consumers.instances", setup.instances
-    if ceiling.resource == "senders":
-        return "producers.senders", setup.senders_each
-    if ceiling.resource == "broker calls":
-        return ("consumers.receive_batch", behaviour.batch) if polls else (None, 0)
-    if ceiling.resource == "workers":
-        return workers
-    if not polls:
-        return ("consumers.prefetch", behaviour.prefetch) if behaviour.prefetch else workers
-    if ceiling.resource == "places in hand" and behaviour.credit_returned == "taken":
-        return "consumers.buffer", behaviour.in_hand_limit
-    if ceiling.resource == "places in hand" and behaviour.refill_at < behaviour.in_hand_limit:
-        return workers
-    return (
-        ("consumers.receivers", behaviour.receivers) if behaviour.receivers < setup.workers_each else workers
-    )
-
-
-def _enough(setting: str, now: int, times: float, setup: Setup) -> int:
-    """The least allowed value that gives ``times`` as many places: receivers divide the workers."""
-    least = max(math.ceil(now * times - 1e-9), now + 1)
-    receivers, workers = setup.behaviour.receivers, setup.workers_each
-    if setting == "consumers.receivers":
-        return next((count for count in range(least, workers) if workers % count == 0), workers)
-    if setting == "consumers.workers" and receivers < workers:
-        return math.ceil(least / receivers) * receivers
-    return least
+    found = ceiling_findings(summary.scenario, setup, demand_per_s)
+    found += [*_waiting_rule(setup), _handler_rule(setup), *_renewers(setup)]
+    tightest_first = sorted(found, key=lambda finding: -finding.ratio)
+    return (*tightest_first, *_empty_receives(summary, setup))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -252,16 +152,19 @@ def _handler_rule(setup: Setup) -> Finding:
 
 def _renewers(setup: Setup) -> Iterator[Finding]:
     """R9: a renewer stays with one delivery, so handlers that outlast the lock need one each."""
-    behaviour, lock_s = setup.behaviour, setup.semantics.lock_s
-    if not behaviour.renewers or turns_s(setup, 1) <= lock_s:
+    behaviour, workers = setup.behaviour, setup.workers_each
+    enough = behaviour.renewers >= workers or turns_s(setup, 1) <= setup.semantics.lock_s
+    if not behaviour.renewers or enough:
         return
-    ratio = setup.workers_each / behaviour.renewers
-    text = f"{setup.workers_each} workers need their locks renewed, by {behaviour.renewers} renewers"
     setting = "consumers.renewal.renewers"
-    change = f"{setting}: {behaviour.renewers} -> {setup.workers_each}" if ratio > 1.0 else ""
-    value = setup.workers_each if ratio > 1.0 else None
     yield Finding(
-        rule="R9", subject="renewers", ratio=ratio, text=text, change=change, setting=setting, value=value
+        rule="R9",
+        subject="renewers",
+        ratio=workers / behaviour.renewers,
+        text=f"{workers} workers need their locks renewed, by {behaviour.renewers} renewers",
+        change=f"{setting}: {behaviour.renewers} -> {workers}",
+        setting=setting,
+        value=workers,
     )
 
 

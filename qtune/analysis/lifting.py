@@ -1,0 +1,95 @@
+"""Ceilings of the throughput as findings, each with the smallest change of a setting that lifts it."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from qtune.analysis.capacity import Ceiling, Resource, capacity_of
+from qtune.analysis.finding import Finding
+from qtune.analysis.setup import Setup, setup_of
+from qtune.errors import InputError
+from qtune.scenario import Scenario
+from qtune.units import format_duration, format_fraction, format_rate
+
+ROOM: Final = 0.8
+"""A ceiling is called lifted when the load uses no more than this share of it."""
+
+_TRIES: Final = 32
+
+
+def ceiling_findings(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[Finding]:
+    """R4 for every resource, and R5 for the places in hand, under so many messages per second."""
+    return [_finding(ceiling, scenario, setup, demand_per_s) for ceiling in capacity_of(setup).ceilings]
+
+
+def _finding(ceiling: Ceiling, scenario: Scenario, setup: Setup, demand_per_s: float) -> Finding:
+    ratio = demand_per_s / ceiling.per_s
+    held, most = format_duration(ceiling.held_s), format_rate(ceiling.per_s)
+    asked = f"{format_rate(demand_per_s)} is {format_fraction(ratio)} of that"
+    text = f"{ceiling.places:g} {ceiling.resource}, held {held} by each message, let {most} through; {asked}"
+    change, setting, value = "", None, None
+    if ratio > ROOM:
+        change = "no single setting gives it more room"
+        for candidate, now in _settings_of(ceiling.resource, setup):
+            value = _smallest_value(scenario, candidate, now, ceiling.resource, demand_per_s)
+            if value is not None:
+                setting, change = candidate, f"{candidate}: {now} -> {value}"
+                break
+    return Finding(
+        rule="R5" if ceiling.resource == "places in hand" else "R4",
+        subject=ceiling.resource,
+        ratio=ratio,
+        text=text,
+        change=change,
+        setting=setting,
+        value=value,
+    )
+
+
+def _settings_of(resource: Resource, setup: Setup) -> list[tuple[str, int]]:
+    """The settings that may give a resource more places, the most fitting first, and what they are now."""
+    behaviour, polls = setup.behaviour, setup.behaviour.discipline == "poll"
+    workers = ("consumers.workers", setup.workers_each)
+    instances = ("consumers.instances", setup.instances)
+    batch = ("consumers.receive_batch", behaviour.batch)
+    if resource == "client cores":
+        return [instances]
+    if resource == "senders":
+        return [("producers.senders", setup.senders_each)]
+    if resource == "broker calls":
+        return [batch] if polls else []
+    if resource == "workers":
+        return [workers, instances]
+    if not polls:
+        prefetch = [("consumers.prefetch", behaviour.prefetch)] if behaviour.prefetch else []
+        return [*prefetch, workers, instances]
+    receivers = ("consumers.receivers", behaviour.receivers)
+    if behaviour.credit_returned == "taken":
+        return [("consumers.buffer", behaviour.in_hand_limit), receivers, instances]
+    return [receivers, workers, batch, instances]
+
+
+def _smallest_value(
+    scenario: Scenario, setting: str, now: int, resource: Resource, demand_per_s: float
+) -> int | None:
+    """The least larger value of a setting that gives the resource room for the demand; None if none is near.
+
+    Values that the scenario's rules forbid are passed over, such as receivers that do not divide the workers.
+    """
+
+    def used(value: int) -> float:
+        try:
+            ceiling = capacity_of(setup_of(scenario.replace(setting, value))).of(resource)
+        except InputError:
+            return math.inf
+        return 0.0 if ceiling is None else demand_per_s / ceiling.per_s
+
+    guess = max(math.ceil(now * used(now) / ROOM), now + 1)
+    fitting = next((value for value in range(guess, guess + _TRIES) if used(value) <= ROOM), None)
+    if fitting is None:
+        return None
+    for value in range(fitting - 1, max(now, fitting - _TRIES), -1):
+        if used(value) <= ROOM:
+            fitting = value
+    return fitting
