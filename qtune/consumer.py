@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import model_validator
+
 from qtune.records import (
     Count,
     CountOrZero,
@@ -15,7 +17,9 @@ from qtune.records import (
     YesOrNo,
     number,
     whole,
+    wrong_at,
 )
+from qtune.units import format_duration
 
 MOST_ATTEMPTS = 10_000
 
@@ -69,6 +73,13 @@ class Retry(Record):
     base_s: Seconds = 0.0
     factor: Annotated[float, number(at_least=1.0)] = 1.0
     ceiling_s: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _ceiling_is_above(self) -> Retry:
+        if self.ceiling_s is not None and self.ceiling_s < self.base_s:
+            message = f"the first wait (base: {format_duration(self.base_s)}) is already longer than this"
+            raise wrong_at(("ceiling_s",), self.ceiling_s, message)
+        return self
 
     def waits_s(self) -> tuple[float, ...]:
         """The wait before the second, third, ... attempt, in seconds; computed by repeated multiplication."""

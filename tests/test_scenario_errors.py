@@ -82,6 +82,18 @@ def test_a_horizon_is_needed_unless_the_arrivals_end() -> None:
     assert load_scenario(trace.replace("horizon: 10min\n", "")).horizon_s == 3435.948056
 
 
+def test_a_fleet_must_fit_both_limits_of_a_namespace() -> None:
+    """Each receiver of the Python client takes a connection and a place among the receivers of the queue."""
+    held = "626 instances open 8 receivers and connections each, and"
+    quotas = "(a hard limit)\n  stated in: Azure documentation, Service Bus quotas, as of 2022-07"
+    assert errors(changed(SERVICEBUS, "consumers", "{workers: 8, instances: 626}")) == [
+        "t.yaml:5:36: consumers.instances: 626\n"
+        f"  {held} receive requests at once on a queue is at most 5000 receivers {quotas}",
+        "t.yaml:5:36: consumers.instances: 626\n"
+        f"  {held} AMQP connections of a namespace is at most 5000 connections {quotas}",
+    ]
+
+
 def test_a_python_name_is_no_key_of_a_file() -> None:
     """A file is written without units in its keys, and the right key is suggested."""
     assert errors(changed(SQS, "arrivals", "{kind: poisson, rate_per_s: 100/s}")) == [

@@ -69,5 +69,5 @@ def offered(scenario: Any, traits: ClientTraits, name: str) -> Iterator[Complain
     if value is not None and name in traits.instead:
         source = traits.sources.get(name)
         yield Complaint(
-            path=f"consumers.{name}", message=traits.instead[name].format(value=value), source=source
+            path=f"consumers.{name}", message=traits.instead[name].format(value=value or 10), source=source
         )
