@@ -28,8 +28,7 @@ def simulate(scenario: Scenario, *, seed: int | None = None, engine: Engine = "k
     engine: "kernel" is the compiled loop; "reference" is the SimPy model with the same rows, to be read and extended,
     a hundred times slower.
 
-    InputError for an unknown engine or a seed that is not a whole number from 0; ScenarioError when time would stand
-    still in the scenario.
+    InputError for an unknown engine or a seed that is not a whole number from 0.
     """
     used = scenario.seed if seed is None else _check_seed(seed)
     messages, deliveries, calls, states = _run_of(engine)(make_plan(scenario, used))

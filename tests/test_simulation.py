@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from qtune.errors import InputError, ScenarioError
+from qtune.errors import InputError
 from qtune.invariants import check
 from qtune.result import same_rows
 from qtune.scenario import Scenario
-from qtune.shipped import models_dir
 from qtune.simulation import iterate, replicate, simulate
 
 
@@ -99,21 +95,3 @@ def test_an_unknown_engine_is_refused() -> None:
         simulate(scenario(), engine="kernal")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="at least 1 replication"):
         replicate(scenario(), 0)
-
-
-def test_time_must_pass(tmp_path: Path) -> None:
-    """A receive that waits for nothing, takes no time and is repeated at once is refused, not run for ever."""
-    text = (models_dir() / "memory.yaml").read_text(encoding="utf-8")
-    instant = tmp_path / "instant.yaml"
-    instant.write_text(re.sub(r"(mean|_cost): [0-9.]+us", r"\1: 0s", text), encoding="utf-8")
-    still = Scenario(
-        arrivals={"kind": "poisson", "rate": "40/s"},
-        service_time={"family": "constant", "mean": "1ms"},
-        queue={"provider": "memory"},
-        consumers={"workers": 1, "receive_wait": "0s"},
-        horizon="1s",
-        model=str(instant),
-    )
-    assert still.call_model().receive.mean == 0.0
-    with pytest.raises(ScenarioError, match="never lets time pass"):
-        simulate(still)

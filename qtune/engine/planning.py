@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from qtune.arrivals import Schedule
-from qtune.distributions import Constant, Distribution, Exponential
+from qtune.distributions import Constant, Exponential
 from qtune.engine import streams
 from qtune.engine.plan import (
     LINK_BURST,
@@ -21,7 +21,6 @@ from qtune.engine.plan import (
     Plan,
 )
 from qtune.engine.quantiles import quantile_function
-from qtune.errors import Problem, ScenarioError
 from qtune.providers.base import ReceiveBehaviour
 from qtune.scenario import Scenario
 
@@ -36,12 +35,9 @@ _NOTHING: Final = Constant(value=0.0)
 def make_plan(scenario: Scenario, seed: int) -> Plan:
     """Flatten a scenario into the numbers of one run.
 
-    The plan depends on the seed only through ``seed`` itself and, for bursts, the path of on and off phases.
-    ScenarioError when time would stand still: polls that find nothing and cost nothing.
-    """
+    The plan depends on the seed only through ``seed`` itself and, for bursts, the path of on and off phases."""
     behaviour, semantics, calls = scenario.behaviour(), scenario.semantics(), scenario.call_model()
     schedule = scenario.schedule()
-    _check_time_passes(behaviour, calls.receive)
     start_s, rate_per_s = _segments(schedule, seed)
     given_s = scenario.service_by_message_s()
     service = _NOTHING if given_s is not None else scenario.service_distribution()
@@ -136,18 +132,3 @@ def _segments(schedule: Schedule, seed: int) -> tuple[Floats, Floats]:
         mean_s = on_mean_s if is_on else off_mean_s
         start_s = start_s + mean_s * draw(streams.bits(key, len(starts), 0))
     return np.array(starts), np.array(rates)
-
-
-def _check_time_passes(behaviour: ReceiveBehaviour, receive: Distribution) -> None:
-    waits = behaviour.wait_s > 0.0 or behaviour.idle_pause_s > 0.0 or behaviour.call_cost_s > 0.0
-    if (
-        behaviour.discipline == "link_sliding"
-        or waits
-        or (behaviour.discipline == "poll" and receive.mean > 0.0)
-    ):
-        return
-    message = (
-        "a receive that waits for nothing, takes no time and is repeated at once never lets time pass: "
-        'set receive_wait or idle_pause, such as "100ms"'
-    )
-    raise ScenarioError(Problem(where="consumers.receive_wait", value="0s", message=message))
