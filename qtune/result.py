@@ -144,7 +144,7 @@ class Result:
 
     messages, deliveries, calls, states: arrays of the dtypes MESSAGE, DELIVERY, CALL and STATE of this
         module; times are seconds from the start of the run, and NaN for what had not happened at
-        ``horizon_s`` or could not be seen.
+        ``horizon_s`` or could not be seen. Calls are those that had ended, in order of ``end_s``.
     scenario: what was run.
     seed: of the random streams of a simulation, or of the workload of a measurement.
     source: "simulated:kernel", "simulated:reference", "measured:sqs" and so on.
