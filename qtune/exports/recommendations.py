@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from qtune.analysis import Estimate
 from qtune.exports.quantities import interval_text, plain_number, quantity, value_text
 from qtune.exports.report import Report, Section
-from qtune.exports.summaries import binding_lines, latency_section, number_text, prior_lines, setup_text
+from qtune.exports.summaries import PERCENTS, binding_lines, setup_text
 from qtune.recommendation import Candidate, Check, Headroom, Recommendation
+from qtune.records import yaml_name
+from qtune.scenario import Scenario
 from qtune.units import format_duration, format_fraction
+from qtune.writing import plain
 
 _UNITS = {"s": "s", "per_s": "1/s", "fraction": "share", "usd_per_month": "USD", "per_day": "1"}
 _MOST_OTHERS = 6
 
 
 def describe_recommendation(found: Recommendation) -> Report:
-    """The report on a recommendation; what to use, and what that is predicted to give, stand at its end."""
+    """The report on a recommendation: what to use and what that gives, then what else was seen and why."""
     return Report(
         title=f"{found.scenario.name}: {setup_text(found.scenario)}",
         verdict=_verdict(found),
@@ -39,20 +42,21 @@ def _verdict(found: Recommendation) -> str:
 
 
 def _sections(found: Recommendation) -> Iterator[Section]:
-    yield Section(title="Looked at", notes=_looked_at(found))
-    yield _others_section("Runners-up, by the runs of the search", found.runners_up)
-    yield _others_section("Tried, and no answer", found.failed)
-    yield Section(title="What binds", notes=tuple(binding_lines(found.explanation)))
-    yield Section(title="More load, and a pause", notes=(_headroom_text(found.headroom), found.probe.text))
-    yield Section(title="What this rests on", notes=tuple(_rests_on(found)))
+    yield Section(title="How it was found", notes=_looked_at(found))
+    yield Section(title="Use", columns=("", "now", ""), rows=tuple(_setting_rows(found)))
     yield Section(
         title="Targets",
-        columns=("", "status", "predicted", "margin or reason"),
+        columns=("", "", "predicted", ""),
         rows=tuple(_check_row(check) for check in found.checks),
     )
-    yield latency_section(found.summary)
     yield _predicted_section(found)
-    yield Section(title="Use", columns=("", "now", ""), rows=tuple(_setting_rows(found)))
+    yield _others_section(found, "Runners-up and near misses, by the runs of the search", found.runners_up)
+    seen = [candidate.scenario for candidate in found.runners_up]
+    others = tuple(candidate for candidate in found.failed if candidate.scenario not in seen)
+    yield _others_section(found, "Tried, and no answer", others)
+    yield Section(title="What binds", notes=tuple(binding_lines(found.explanation)))
+    yield Section(title="More load, and a pause", notes=(_headroom_text(found.headroom), found.probe.text))
+    yield Section(title="What this rests on", notes=found.assumptions)
 
 
 def _looked_at(found: Recommendation) -> tuple[str, ...]:
@@ -62,12 +66,12 @@ def _looked_at(found: Recommendation) -> tuple[str, ...]:
     return (f"{looked_at}, {took}", *found.notes)
 
 
-def _others_section(title: str, others: tuple[Candidate, ...]) -> Section:
+def _others_section(found: Recommendation, title: str, others: tuple[Candidate, ...]) -> Section:
     rows = tuple(
         (
             value_text(candidate.month_usd) if candidate.month_usd.known else "",
             candidate.fate,
-            ": ".join(part for part in (_settings_text(candidate), candidate.reason) if part),
+            ": ".join(part for part in (_difference_text(found, candidate), candidate.reason) if part),
         )
         for candidate in others[:_MOST_OTHERS]
     )
@@ -75,14 +79,31 @@ def _others_section(title: str, others: tuple[Candidate, ...]) -> Section:
     notes = (f"{len(more)} more in --json",) if more else ()
     return Section(
         title=title,
-        columns=("month", "", "") if rows else (),
+        columns=("a month", "", "where it differs from the answer") if rows else (),
         rows=rows,
         notes=notes if rows else ("none",),
     )
 
 
-def _settings_text(candidate: Candidate) -> str:
-    return ", ".join(f"{path.split('.')[-1]}={value}" for path, value in candidate.settings.items())
+def _difference_text(found: Recommendation, candidate: Candidate) -> str:
+    """The settings of a candidate that are not those of the answer."""
+    parts = []
+    for path in dict.fromkeys([*found.settings, *candidate.settings]):
+        ours, its = setting_text(found.scenario, path), setting_text(candidate.scenario, path)
+        name = yaml_name(path.split(".")[-1])
+        if its != ours:
+            parts.append(f"{name}={its}" if its else f"no {name}")
+    return ", ".join(parts)
+
+
+def setting_text(scenario: Scenario, path: str) -> str:
+    """The value at a path such as "consumers.receive_wait_s" as a scenario file has it; "" when it is not set."""
+    value: object = plain(scenario)
+    for name in path.split("."):
+        value = value.get(yaml_name(name)) if isinstance(value, dict) else None
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {item}" for key, item in value.items()) + "}"
+    return "" if value is None else str(value)
 
 
 def _headroom_text(headroom: Headroom) -> str:
@@ -92,21 +113,18 @@ def _headroom_text(headroom: Headroom) -> str:
     return f"{takes}; at {plain_number(headroom.breaks_at)} times {headroom.breaks}"
 
 
-def _rests_on(found: Recommendation) -> list[str]:
-    priors = prior_lines(found.scenario)
-    return [*priors, *(line for line in found.assumptions if line not in priors)]
-
-
 def _check_row(check: Check) -> tuple[str, str, str, str]:
     unit = _UNITS[check.target.unit]
     shown = quantity(check.estimate.value, unit) if check.estimate.known else ""
-    margin = "" if math.isnan(check.margin) else f"{format_fraction(check.margin)} to spare"
+    spare = "to spare" if check.margin >= 0.0 else "over"
+    margin = "" if math.isnan(check.margin) else f"{format_fraction(abs(check.margin))} {spare}"
     return str(check.target), check.status, shown, check.reason or margin
 
 
 def _predicted_section(found: Recommendation) -> Section:
     numbers, cost = found.summary.numbers, found.summary.cost
     shown: tuple[tuple[str, Estimate, str], ...] = (
+        *((f"latency p{percent}", numbers[f"latency_s_p{percent}"], "") for percent in PERCENTS),
         ("throughput", numbers["goodput_per_s"], ""),
         ("utilization of the workers", numbers["utilization"], "share"),
         ("duplicates", numbers["duplicates"], "share"),
@@ -114,26 +132,21 @@ def _predicted_section(found: Recommendation) -> Section:
         ("cost a month", cost.month_usd, ""),
     )
     rows = tuple(
-        (label, value_text(estimate, unit), _interval(estimate, unit)) for label, estimate, unit in shown
+        (label, value_text(estimate, unit), interval_text(estimate, unit)) for label, estimate, unit in shown
     )
-    return Section(title="Predicted beside it", rows=rows)
-
-
-def _interval(estimate: Estimate, unit: str) -> str:
-    return interval_text(estimate, unit) if estimate.known else number_text(estimate, unit)
+    runs = f"{_count(len(found.seeds), 'run')} of {format_duration(found.summary.horizon_s)}"
+    return Section(
+        title=f"Predicted, by {runs} that did not choose it",
+        columns=("", "", f"{format_fraction(found.summary.confidence)} interval"),
+        rows=rows,
+    )
 
 
 def _setting_rows(found: Recommendation) -> Iterator[tuple[str, str, str]]:
-    for path, value in found.settings.items():
-        before = _at(found.asked, path)
-        yield path, str(value), "as it was" if before == str(value) else f"was {before}"
-
-
-def _at(scenario: object, path: str) -> str:
-    value = scenario
-    for name in path.split("."):
-        value = getattr(value, name, None)
-    return "not set" if value is None else str(value)
+    for path in found.settings:
+        before, now = setting_text(found.asked, path), setting_text(found.scenario, path)
+        said = "as it was" if before == now else f"was {before}" if before else "was not set"
+        yield ".".join(yaml_name(name) for name in path.split(".")), now, said
 
 
 def _count(number: int, noun: str) -> str:

@@ -97,6 +97,65 @@ def simulate(
     _finish(report, as_json)
 
 
+@app.command(short_help="Find the cheapest setting that meets targets.")
+def recommend(
+    scenario: ScenarioFile = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as p95=500ms, or production or development; may be given more than once."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Start from this preset's queue and consumers; see `qtune models`.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="A setting not to change, such as prefetch; more than once.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="The file to write the answer to; default: SCENARIO-tuned.yaml.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The first of all seeds; default: the scenario's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the cheapest setting that meets every target, say how sure that is, and write it to a file.
+
+    When no setting meets them, the answer is no, and why (exit code 1). The file is a scenario: `qtune simulate`
+    with it gives the predicted figures again. A file that exists is never overwritten: a number is added to the name.
+    """
+    if not target:
+        raise typer.BadParameter(_targets_text(), param_hint="--target")
+    path, given = _scenario_of(scenario, as_json)
+    targets = qtune.Targets.parse(target)
+    if preset is not None:
+        given = given.using(qtune.load_preset(preset))
+    to = export if export is not None else Path(f"{path.stem}-tuned.yaml")
+    if not to.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {to.parent}", param_hint="--export")
+    try:
+        with progress() as steps:
+            make_ready(steps)
+            found = qtune.recommend(
+                given,
+                targets,
+                seed=seed,
+                keep=[name if "." in name else f"consumers.{name}" for name in keep or ()],
+                on_progress=lambda now: steps.at(
+                    f"{now.stage}, {now.candidates} settings, run", now.runs, None
+                ),
+            )
+    except qtune.AnswerIsNo as no:
+        _finish_no(no, as_json)
+        raise typer.Exit(no.exit_code) from None
+    report = qtune.describe(found)
+    written = qtune.export_preset(found, to)
+    if as_json:
+        text.write_json({**report.data, "preset": str(written)})
+    else:
+        text.print_report(report)
+        text.print_line(f"\nwrote {written}; to see these figures again: qtune simulate {written}")
+
+
 @app.command(short_help="Show what is known about each provider.")
 def models(
     name: Annotated[str | None, typer.Argument(help="A provider, a model or a model's file.")] = None,
@@ -137,6 +196,25 @@ def _scenario_of(name: str | None, as_json: bool) -> tuple[Path, qtune.Scenario]
     return path, qtune.load_scenario(path)
 
 
+def _targets_text() -> str:
+    known = qtune.catalogue()
+    lines = ["say what must be achieved, for example: qtune recommend --target p95=500ms", "targets:"]
+    lines += [
+        f"  {f'{metric.name}={metric.example}':22} {metric.meaning}, {metric.sense}"
+        for metric in known.metrics.values()
+        if metric.not_evaluated is None
+    ]
+    return "\n".join([*lines, f"or a profile: {', '.join(known.profiles)}"])
+
+
+def _finish_no(no: qtune.AnswerIsNo, as_json: bool) -> None:
+    """Print why the answer is no."""
+    if as_json:
+        text.write_json({"answer": "no", "reason": str(no), "data": no.data})
+    else:
+        text.print_line(str(no))
+
+
 def _check_new(path: Path, where: str) -> None:
     if path.exists():
         raise typer.BadParameter(
@@ -175,8 +253,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         text.tell("qtune: interrupted")
         return INTERRUPTED
+    except SystemExit as stop:  # 1 is what the parser makes of a closed pipe while it prints a help text
+        return text.CLOSED_PIPE if stop.code in (1, text.CLOSED_PIPE) else UNEXPECTED
     except Exception as error:
         return _told(error)
+    if code == INTERRUPTED:
+        text.tell("qtune: interrupted")
     return code if isinstance(code, int) else 0
 
 
@@ -197,4 +279,7 @@ def _told(error: Exception) -> int:
 
 def main() -> None:
     """The console script."""
-    sys.exit(run())
+    code = run()
+    if code == INTERRUPTED:
+        os._exit(code)  # without waiting for the compiler, which does not hear an interrupt
+    sys.exit(code)

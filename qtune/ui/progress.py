@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BETWEEN_LINES_S = 5.0
 COMPILING_AFTER_S = 2.0
+BETWEEN_LOOKS_S = 0.2
 COMPILING = "compiling the simulator, once per machine (10 to 30 s)"
 
 # One message in an idle queue: quick with compiled code on disk, and otherwise as long as the compiler takes.
@@ -72,10 +73,21 @@ def progress() -> Iterator[Steps]:
 
 def make_ready(steps: Steps) -> None:
     """Load the simulator; when that takes long it is being compiled, and that is said."""
-    late = threading.Timer(COMPILING_AFTER_S, steps.say, [COMPILING])
-    late.daemon = True
-    late.start()
-    try:
-        qtune.simulate(qtune.load_scenario(_ONE_MESSAGE, name="one message"))
-    finally:
-        late.cancel()
+    raised: list[Exception] = []
+
+    def load() -> None:
+        try:
+            qtune.simulate(qtune.load_scenario(_ONE_MESSAGE, name="one message"))
+        except Exception as error:  # raised again below, where it is told to the user
+            raised.append(error)
+
+    # The compiler swallows an interrupt, so it works beside the thread that is interrupted.
+    loading = threading.Thread(target=load, daemon=True)
+    loading.start()
+    loading.join(COMPILING_AFTER_S)
+    if loading.is_alive():
+        steps.say(COMPILING)
+    while loading.is_alive():
+        loading.join(BETWEEN_LOOKS_S)
+    if raised:
+        raise raised[0]

@@ -85,7 +85,7 @@ def print_report(report: Answer) -> None:
 
 
 def print_line(line: str) -> None:
-    """Print one line of prose, wrapped, on standard output."""
+    """Print prose, wrapped, on standard output."""
     from rich.text import Text
 
     _print(Text(line))
