@@ -1,5 +1,6 @@
 """Recommendation: the cheapest setting that meets the targets, and how sure that is."""
 
+from qtune.recommendation.advise import recommend
 from qtune.recommendation.recommendation import (
     Candidate,
     Check,
@@ -8,15 +9,19 @@ from qtune.recommendation.recommendation import (
     Probe,
     Recommendation,
 )
+from qtune.recommendation.trials import Budget, Progress
 from qtune.targets import Target, Targets
 
 __all__ = [
+    "Budget",
     "Candidate",
     "Check",
     "Effort",
     "Headroom",
     "Probe",
+    "Progress",
     "Recommendation",
     "Target",
     "Targets",
+    "recommend",
 ]

@@ -13,7 +13,7 @@ from qtune.targets import Target, Targets
 from qtune.units import format_usd
 
 Status = Literal["met", "missed", "open", "not evaluated"]
-Fate = Literal["recommended", "meets", "misses", "open", "impossible", "does not come back", "failed"]
+Fate = Literal["meets", "misses", "open", "dearer", "impossible", "does not come back", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +54,7 @@ class Candidate:
 
     settings: what was chosen, by path (``consumers.workers``). month_usd: NaN when it was not simulated.
     checks: by the runs of the search, not those that confirm. fate: what became of it; ``reason`` says why.
+    "dearer" is one that was not pursued, because a single run of it costs more than the answer.
     runs: replications spent on it; 0 when a bound from theory was enough.
     """
 
