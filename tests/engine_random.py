@@ -1,8 +1,8 @@
 """Strategies that make random scenarios and random plans, small enough for the slow engine.
 
-The first choice everywhere is the plain one, so that a counterexample shrinks to the few features it needs. Service,
-think and polling times stay above 0: with a worker that takes no time, or a poll that finds nothing in no time, an
-endless number of events would happen at one instant.
+The first choice everywhere is the plain one, so that a counterexample shrinks to the few features it needs.
+Service, think and polling times stay above 0: with a worker that takes no time, or a poll that finds
+nothing in no time, an endless number of events would happen at one instant.
 """
 
 from __future__ import annotations
@@ -98,9 +98,7 @@ def _tables(pick: Pick, service_s: float, constant: bool) -> tuple[Any, ...]:
     )
 
 
-def _arrivals(
-    pick: Pick, draw: st.DrawFn, rate_per_s: float, horizon_s: float, service_s: float
-) -> Fields:
+def _arrivals(pick: Pick, draw: st.DrawFn, rate_per_s: float, horizon_s: float, service_s: float) -> Fields:
     kind = pick("poisson", "piecewise", "explicit", "closed")
     if kind == "poisson":
         return {

@@ -61,7 +61,12 @@ def _arrivals(pick: Pick, rate_per_s: float, horizon_s: float) -> Section:
         return {"kind": kind, "segments": segments, "repeat": pick(False, True)}
     if kind == "bursts":
         means_s = {"on_mean_s": 0.1 * horizon_s, "off_mean_s": 0.2 * horizon_s}
-        return {"kind": kind, "on_rate_per_s": 3.0 * rate_per_s, "off_rate_per_s": 0.3 * rate_per_s, **means_s}
+        return {
+            "kind": kind,
+            "on_rate_per_s": 3.0 * rate_per_s,
+            "off_rate_per_s": 0.3 * rate_per_s,
+            **means_s,
+        }
     if kind == "burst_at_once":
         return {"kind": kind, "messages": pick(20, 100)}
     if kind == "closed_loop":
@@ -115,11 +120,17 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
             "max_delivery_count": pick(3, 1),
             "message_ttl_s": pick(None, 10.0 * service_s),
         }
-        client = {"settle": pick("each", "concurrent"), "receive_wait_s": 1.0, **_polling(pick, own_loops=False)}
+        client = {
+            "settle": pick("each", "concurrent"),
+            "receive_wait_s": 1.0,
+            **_polling(pick, own_loops=False),
+        }
         return {"provider": provider, **queue}, {**shared, **client}
     queue = {"visibility_timeout_s": lock_s, "max_receive_count": pick(None, 1, 3)}
     settle = pick({"settle": "each"}, {"settle": "concurrent"}, {"settle": "batch", "settle_batch": 5})
-    waiting = pick({"receive_wait_s": 20.0}, {"receive_wait_s": 0.05}, {"receive_wait_s": 0.0, "idle_pause_s": 0.1})
+    waiting = pick(
+        {"receive_wait_s": 20.0}, {"receive_wait_s": 0.05}, {"receive_wait_s": 0.0, "idle_pause_s": 0.1}
+    )
     client = {**settle, **waiting, **_polling(pick, own_loops=True)}
     return {"provider": provider, **queue}, {**shared, **client}
 

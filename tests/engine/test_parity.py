@@ -26,7 +26,7 @@ EVERYTHING = FROM_CODES | FROM_SETTINGS | FROM_ROWS
 
 @pytest.fixture(scope="module")
 def slow_sqs(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The shipped model of SQS with a broker that serves two calls at once and a client that computes long."""
+    """The shipped model of SQS, but two calls at once in the broker and 20 ms of work in the client."""
     text = (models_dir() / "sqs.yaml").read_text(encoding="utf-8")
     for old, new in (
         ("calls_served_at_once: 0", "calls_served_at_once: 2"),
@@ -79,7 +79,8 @@ def agree_on_scenarios(examples: int, slow_sqs: str) -> Counter[str]:
 def test_both_engines_have_the_same_rows_whatever_the_scenario(slow_sqs: str) -> None:
     """Kernel and reference agree in every bit of every row, and break no law, on anything a user can write.
 
-    The scenarios are random. Together they make happen everything that can happen, each thing in several runs.
+    The scenarios are random. Together they make happen everything that can happen, each thing in several
+    runs.
     """
     seen = agree_on_scenarios(500, slow_sqs)
     assert {name: seen[name] for name in EVERYTHING if seen[name] < 3} == {}
