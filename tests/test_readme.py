@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import qtune
+from qtune.ui.cli import app, run
+
 pytestmark = pytest.mark.checkout
 
 
@@ -66,6 +69,41 @@ def test_the_example_runs_and_prints_what_it_shows(checkout: Path) -> None:
         example, out=report.append
     )
     assert report == []
+
+
+def blocks(checkout: Path, language: str) -> list[str]:
+    """The fenced blocks of the README in one language."""
+    text = (checkout / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_output_that_is_shown_is_what_it_prints(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every section that the README shows of the first recommendation is what the command prints, line by line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    (shown,) = blocks(checkout, "text")
+    assert run(["recommend", "--target", "p95=500ms"]) == 0
+    printed = capsys.readouterr().out
+    parts = shown.split("\n\n")
+    assert [part.splitlines()[0] for part in parts[1:3]] == ["Use", "Targets"]
+    for part in parts:
+        assert part.rstrip() in printed
+
+
+def test_the_scenario_that_is_shown_loads(checkout: Path) -> None:
+    """The README's scenario is read without a complaint."""
+    (shown,) = blocks(checkout, "yaml")
+    assert qtune.load_scenario(shown).name == "thumbnails"
+
+
+def test_every_preset_and_command_that_is_named_exists(checkout: Path) -> None:
+    """The README names every shipped preset, and the commands it lists are those of `qtune --help`."""
+    text = (checkout / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in qtune.preset_names())
+    listed = re.findall(r"^\| `qtune (\w+) ", text, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(command.callback.__name__ for command in app.registered_commands)
 
 
 def test_links_to_files_lead_somewhere(checkout: Path) -> None:

@@ -153,7 +153,7 @@ def recommend(
         text.write_json({**report.data, "preset": str(written)})
     else:
         text.print_report(report)
-        text.print_line(f"\nwrote {written}; to see these figures again: qtune simulate {written}")
+        text.write(f"\nwrote {written}\nto see these figures again: qtune simulate {written}\n")
 
 
 @app.command(short_help="Show what is known about each provider.")
@@ -181,7 +181,7 @@ def init(
     if as_json:
         text.write_json({"path": str(path), "provider": provider})
     else:
-        text.write(f"wrote {path}; next: qtune simulate {path}\n")
+        text.write(f"wrote {path}\nnext: qtune simulate {path}\n")
 
 
 def _scenario_of(name: str | None, as_json: bool) -> tuple[Path, qtune.Scenario]:
@@ -226,8 +226,10 @@ def _compare(differences: Sequence[str], path: Path) -> None:
     if not differences:
         text.tell(f"qtune: every figure is the one in {path}, to the last digit")
         return
-    names = ", ".join(differences)
-    text.tell(f"qtune: other figures than in {path}: {names}; its versions say what made it")
+    text.tell(
+        f"qtune: {len(differences)} figures differ from those in {path}, the first is {differences[0]}: "
+        "the scenario in it was changed, or it was made by the versions it names"
+    )
 
 
 def _finish(report: text.Answer, as_json: bool) -> None:
