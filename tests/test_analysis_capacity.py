@@ -166,6 +166,10 @@ def test_the_ceilings_are_places_over_time_held() -> None:
     assert places.per_s == pytest.approx(16 / (receive_s + own_s + 0.1 + settle_s))
     assert capacity.per_s == min(ceiling.per_s for ceiling in capacity.ceilings)
     assert capacity.of("senders") is None
+    batched = capacity_of(setup_of(tried.with_(consumers={"settle": "batch", "settle_batch": 10})))
+    shared = batched.of("workers")
+    assert shared is not None
+    assert shared.per_s == pytest.approx(16 / (own_s + 0.1 + settle_s / 10))
 
 
 @pytest.mark.parametrize(

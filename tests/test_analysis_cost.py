@@ -84,6 +84,15 @@ def test_sqs_bills_receives_that_find_nothing() -> None:
     assert billed_requests(found, price("sqs", "standard"), KIB, 0.0) == 2
 
 
+@pytest.mark.parametrize(("provider", "plan"), [("sqs", "standard"), ("servicebus", "standard")])
+@pytest.mark.parametrize("billed", [True, False])
+def test_an_empty_receive_is_one_request_or_none(provider: str, plan: str, billed: bool) -> None:
+    """Whether a receive that finds nothing is billed is a fact of the price list; it carries no message."""
+    found = run(scenario(), (1.0, OP_RECEIVE, 0, CALL_EMPTY))
+    tariff = price(provider, plan).model_copy(update={"empty_receives": billed})
+    assert billed_requests(found, tariff, KIB, 0.0) == float(billed)
+
+
 def test_service_bus_bills_messages() -> None:
     """Each message sent or received is an operation for every 64 KiB of it, and each settled one is one."""
     found = run(scenario("standard"), (1.0, OP_RECEIVE, 3, CALL_OK), (2.0, OP_SETTLE, 1, CALL_OK))

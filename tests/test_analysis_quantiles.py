@@ -35,6 +35,9 @@ def test_a_quantile_is_the_value_that_enough_do_not_exceed() -> None:
     """Of twenty latencies 1 to 20 the p95 is 19, the p50 is 10 and the p99 is 20."""
     seen = lateness(list(range(20)), list(range(20, 0, -1)))
     assert [quantile_s(seen, p)[0] for p in (0.5, 0.95, 0.99)] == [10.0, 19.0, 20.0]
+    assert (
+        quantile_s(lateness(range(100), range(1, 101)), 0.07)[0] == 7.0
+    )  # 0.07 * 100 is above 7 in floating point
 
 
 def test_a_quantile_among_the_missing_is_not_reached() -> None:
@@ -76,10 +79,14 @@ def test_the_youngest_messages_do_not_make_a_queue_look_fast() -> None:
 def test_a_quantile_is_not_read_from_a_small_early_part() -> None:
     """When latencies grow with time, only the first messages were seen to their end, and they are fast.
 
-    The latency of a message due at t is 2 t, so a third of all is completed: too few to speak for the rest.
+    The latency of a message due at t is 1.2 t. Those old enough for their own p80 are the first 46 % of all.
     """
-    due_s = [float(i) for i in range(1000)]
-    assert math.isnan(quantile_s(lateness(due_s, [2.0 * t for t in due_s]), 0.5)[0])
+    growing = lateness(range(1000), [1.2 * t for t in range(1000)])
+    assert math.isnan(quantile_s(growing, 0.8)[0])
+    value_s, counted = quantile_s(growing, 0.5)
+    assert counted >= 500
+    assert value_s == pytest.approx(1.2 * (math.ceil(0.5 * counted) - 1))
+    assert value_s <= HORIZON_S - (counted - 1)  # the youngest of those counted was seen for as long
 
 
 def test_nothing_is_known_without_a_completed_message() -> None:

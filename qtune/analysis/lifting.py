@@ -85,11 +85,6 @@ def _smallest_value(
             return math.inf
         return 0.0 if ceiling is None else demand_per_s / ceiling.per_s
 
-    guess = max(math.ceil(now * used(now) / ROOM), now + 1)
-    fitting = next((value for value in range(guess, guess + _TRIES) if used(value) <= ROOM), None)
-    if fitting is None:
-        return None
-    for value in range(fitting - 1, max(now, fitting - _TRIES), -1):
-        if used(value) <= ROOM:
-            fitting = value
-    return fitting
+    # A resource gains no more than in proportion to its places, so nothing below this is enough.
+    least = max(math.ceil(now * used(now) / ROOM - 1e-9), now + 1)
+    return next((value for value in range(least, least + _TRIES) if used(value) <= ROOM), None)

@@ -22,10 +22,8 @@ from qtune.result import (
     CALL_EMPTY,
     CALL_OPS,
     DELIVERY_COMPLETED,
-    DELIVERY_DROPPED,
     DELIVERY_FAILED,
     DELIVERY_LATE,
-    DELIVERY_OPEN,
     DELIVERY_RELEASED,
     MESSAGE_DEAD_LETTERED,
     MESSAGE_EXPIRED,
@@ -150,10 +148,8 @@ def lost_locks(deliveries: Table, abandons: bool, from_s: float) -> NDArray[np.b
     """
     outcome = deliveries["outcome"]
     ran_out = (deliveries["lock_end_s"] >= from_s) & np.isnan(deliveries["settled_s"])
-    meant = (outcome == DELIVERY_LATE) | (outcome == DELIVERY_DROPPED) | (outcome == DELIVERY_OPEN)
-    if abandons:
-        meant |= outcome == DELIVERY_FAILED
-    lost: NDArray[np.bool_] = ran_out & meant & (outcome != DELIVERY_RELEASED)
+    given_up = (outcome == DELIVERY_RELEASED) | ((outcome == DELIVERY_FAILED) & (not abandons))
+    lost: NDArray[np.bool_] = ran_out & ~given_up
     return lost
 
 

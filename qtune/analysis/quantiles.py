@@ -59,34 +59,15 @@ def quantile_s(lateness: Lateness, p: float) -> tuple[float, int]:
     if not completed.size:
         return math.nan, 0
     # The quantile of the completed ones errs to the fast side, so the search goes up from there.
-    found = _settle(lateness, p, order_statistic(completed, p))
-    if found is None:  # too many are open at that age: look at those who are old enough by a better guess
-        found = _settle(lateness, p, _kaplan_meier_s(lateness, p))
-    return found or (math.nan, 0)
-
-
-def _settle(lateness: Lateness, p: float, guess_s: float) -> tuple[float, int] | None:
-    """The quantile of the messages old enough for it, searched upwards; None when it is among open ones."""
-    count = lateness.due_before_end(guess_s)
+    count = lateness.due_before_end(order_statistic(completed, p))
     while count and count >= _LEAST_SHARE * lateness.due_s.size:
         value_s = order_statistic(lateness.latency_s[:count], p)
         if math.isinf(value_s):
-            return None
+            break  # too many of those old enough are still open, or lost
         if value_s <= lateness.horizon_s - lateness.due_s[count - 1]:
             return value_s, count
         count = min(count - 1, lateness.due_before_end(value_s))
     return math.nan, 0
-
-
-def _kaplan_meier_s(lateness: Lateness, p: float) -> float:
-    """The quantile by Kaplan and Meier's estimate, as a guess; infinite when it is not reached."""
-    completed = np.isfinite(lateness.latency_s)
-    seen_s = np.where(completed, lateness.latency_s, lateness.horizon_s - lateness.due_s)
-    order = np.lexsort((~completed, seen_s))
-    at_risk = np.arange(seen_s.size, 0, -1)
-    open_share = np.cumprod(1.0 - completed[order] / at_risk)
-    reached = open_share <= 1.0 - p + 1e-12
-    return float(seen_s[order][np.argmax(reached)]) if reached.any() else math.inf
 
 
 def order_statistic(values: Floats, p: float) -> float:
