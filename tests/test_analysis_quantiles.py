@@ -12,6 +12,7 @@ from scipy.stats import binom
 
 from qtune.analysis.intervals import (
     Estimate,
+    Floats,
     across_replications,
     batch_means,
     check_confidence,
@@ -24,7 +25,7 @@ from qtune.errors import InputError
 HORIZON_S = 1000.0
 
 
-def lateness(due_s: Sequence[float], latency_s: Sequence[float]) -> Lateness:
+def lateness(due_s: Sequence[float] | Floats, latency_s: Sequence[float] | Floats) -> Lateness:
     """Messages as one sees them at the horizon: a latency that would end later is not known yet."""
     due, latency = np.array(due_s, dtype=float), np.array(latency_s, dtype=float)
     seen = np.where(due + latency > HORIZON_S, np.inf, latency)
