@@ -71,6 +71,20 @@ def test_credit_comes_back_once_in_prefetch_plus_one_messages(engine: str) -> No
     assert (locked_s == locked_s[:, :1]).all()
 
 
+def test_credit_is_not_topped_up_while_some_is_left(engine: str) -> None:
+    """Of credit for 10, 8 messages leave 2: of 4 that come later 2 are pushed at once, the others by a new burst.
+
+    The call that waits for them gives no more credit, because there is some left.
+    """
+    plan = client(
+        work_s=0.5, round_trip_s=0.02, prefetch=9, horizon_s=200.0, **due_at(*[0.0] * 8, *[50.0] * 4)
+    )
+    locked_s = run(engine, plan).deliveries["locked_s"]
+    assert (locked_s[8:10] == 50.0).all()
+    # Half a round trip, two handlings with their settlements, and half a round trip of the new credit.
+    assert locked_s[10:] == pytest.approx(50.0 + 0.01 + 2 * 0.52 + 0.01, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("ready", "prefetch", "took_s"), [(1, 0, 0.2), (5, 0, 0.2), (10, 0, 0.0), (1, 20, 0.2)]
 )

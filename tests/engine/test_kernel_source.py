@@ -74,13 +74,13 @@ def test_the_kernel_is_ordinary_python() -> None:
 @pytest.mark.slow
 def test_the_kernel_is_ordinary_python_in_every_feature() -> None:
     """The same with plans that make everything happen."""
-    assert python(COMPARE, "1000", NUMBA_DISABLE_JIT="1") == "plain 0 missing []"
+    assert python(COMPARE, "300", NUMBA_DISABLE_JIT="1") == "plain 0 missing []"
 
 
 @pytest.mark.slow
 def test_the_kernel_stays_inside_its_arrays(tmp_path: Path) -> None:
     """Compiled with bounds checks the kernel has the same rows and raises nothing, with every feature."""
-    answer = python(COMPARE, "1000", NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+    answer = python(COMPARE, "300", NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
     assert answer == "compiled 0 missing []"
 
 

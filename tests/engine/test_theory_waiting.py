@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from engine_agreement import MESSAGES, PRECISION, agrees, means, replications, sojourns_s, waits_s
-from engine_plans import NOTHING, poisson, queue_plan, tables
+from engine_plans import NOTHING, poisson, queue_plan, run, tables
 
 from qtune.analysis.theory import MG1, BulkService, MMc, MMcFeedback, m_d_1
 from qtune.distributions import Constant, Distribution, Exponential, Gamma, Lognormal
@@ -47,6 +48,18 @@ def test_four_workers_are_a_queue_with_four_servers(engine: str, face: str) -> N
     agrees(means(runs, waits_s), theory.wait_mean_s, precision=2.0 * PRECISION[engine])
     p95_s = theory.sojourn_quantile_s(0.95)
     agrees(means(runs, lambda rows: sojourns_s(rows) > p95_s), 0.05, precision=2.0 * PRECISION[engine])
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_messages_are_handled_in_the_order_in_which_they_came(engine: str, face: str) -> None:
+    """However the workers are fed, what has waited longest is handled first."""
+    rows = run(
+        engine, queue_plan(horizon_s=200.0, **FACES[face], **poisson(4.0), tables=tables(service=SECOND))
+    )
+    assert len(rows.messages) > 600
+    assert (np.diff(rows.deliveries["message"]) == 1).all()
+    started_s = rows.deliveries["started_s"]
+    assert (np.diff(started_s[~np.isnan(started_s)]) >= 0.0).all()
 
 
 def test_one_worker_is_a_queue_with_one_server(engine: str) -> None:
