@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from qtune.analysis.capacity import capacity_of, receive_round_trip_s
-from qtune.analysis.grids import low_grid, low_grid_of_sum, low_sum_quantile
+from qtune.analysis.grids import low_grid, low_grid_of_parts, low_grid_of_sum, low_sum_quantile
 from qtune.analysis.setup import Setup, setup_of
 from qtune.analysis.theory import GGc
 from qtune.distributions import Uniform
@@ -29,20 +29,20 @@ def floor_of(setup: Setup, p: float) -> float:
     With a client that lingers for a full batch, also what one message in each batch must wait.
     """
     fixed_s = setup.behaviour.message_cost_s
-    around = [low_grid(setup.calls.receive) * 0.5]
+    around = [setup.calls.receive.scaled(0.5)]
     if setup.senders:
-        around.append(low_grid(setup.calls.send))
+        around.append(setup.calls.send)
     if (gap_s := poll_gap_s(setup)) > 0.0:
-        around.append(low_grid(Uniform(0.0, gap_s)))
-    service = low_grid(setup.service)
-    least_s = setup.service.quantile(p) + sum(float(values[0]) for values in around)
-    least_s = max(least_s, low_sum_quantile([service, *around], p))
+        around.append(Uniform(0.0, gap_s))
+    whole = low_grid_of_parts(setup.service, *around)
+    least_s = setup.service.quantile(p) + sum(float(low_grid(part)[0]) for part in around)
+    least_s = max(least_s, low_sum_quantile([whole], p))
     share = lingering_share(setup)
     if share > 1.0 - p:
         others = low_grid_of_sum(setup.service, setup.behaviour.batch - 1)
         lingering = np.minimum(others, setup.behaviour.linger_s)
         within = 1.0 - (1.0 - p) / share
-        least_s = max(least_s, low_sum_quantile([service, lingering, *around], within))
+        least_s = max(least_s, low_sum_quantile([whole, lingering], within))
     return fixed_s + least_s
 
 

@@ -36,6 +36,14 @@ def middle_grid(distribution: Distribution) -> Floats:
 
 
 @lru_cache(maxsize=1024)
+def low_grid_of_parts(*parts: Distribution) -> Floats:
+    """A low grid of the sum of one value of each distribution."""
+    total = low_sum([low_grid(part) for part in parts])
+    total.flags.writeable = False
+    return total
+
+
+@lru_cache(maxsize=1024)
 def low_grid_of_sum(distribution: Distribution, count: int) -> Floats:
     """A low grid of the sum of ``count`` independent values, at least one."""
     if count == 1:
@@ -51,8 +59,8 @@ def low_sum(parts: Sequence[Floats]) -> Floats:
     total = parts[0]
     for part in parts[1:]:
         spread = np.sort(np.add.outer(total, part), axis=None)
-        total = spread[:: spread.size // _VALUES].copy()  # the lowest of each share again
-    return total
+        total = spread[:: spread.size // _VALUES]  # the lowest of each share again
+    return total.copy()
 
 
 def low_sum_quantile(parts: Sequence[Floats], p: float) -> float:
