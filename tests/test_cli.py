@@ -118,6 +118,7 @@ def test_a_reader_that_leaves_ends_it_quietly(folder: Path, arguments: list[str]
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_with_130(folder: Path) -> None:
     """Ctrl-C ends the command with 130 and one word at once, even while the simulator is being compiled."""
     nothing_compiled = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache"), "NUMBA_DISABLE_JIT": "0"}
@@ -144,6 +145,7 @@ def test_colours_are_only_for_terminals_that_want_them(folder: Path) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_no_color_is_honoured(folder: Path) -> None:
     """A terminal gets colours, and none when NO_COLOR is set."""
     import pty

@@ -15,7 +15,7 @@ from qtune.ui import text
 from qtune.ui.progress import make_ready, progress
 from qtune.ui.starting import Provider, starting_text
 
-ANSWER_IS_NO, BAD_INPUT, UNEXPECTED, INTERRUPTED = 1, 2, 70, 130
+ANSWER_IS_NO, BAD_INPUT, UNEXPECTED, INTERRUPTED, CLOSED_PIPE = 1, 2, 70, 130, 141
 EXAMPLE = "llm-conversations"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -140,9 +140,7 @@ def recommend(
                 targets,
                 seed=seed,
                 keep=[name if "." in name else f"consumers.{name}" for name in keep or ()],
-                on_progress=lambda now: steps.at(
-                    f"{now.stage}, {now.candidates} settings, run", now.runs, None
-                ),
+                on_progress=lambda now: steps.at(f"{now.stage}: {now.candidates} settings, {now.runs} runs"),
             )
     except qtune.AnswerIsNo as no:
         _finish_no(no, as_json)
@@ -255,8 +253,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         text.tell("qtune: interrupted")
         return INTERRUPTED
-    except SystemExit as stop:  # 1 is what the parser makes of a closed pipe while it prints a help text
-        return text.CLOSED_PIPE if stop.code in (1, text.CLOSED_PIPE) else UNEXPECTED
+    except SystemExit:  # what typer makes of a closed pipe, which it has already replaced
+        return CLOSED_PIPE
     except Exception as error:
         return _told(error)
     if code == INTERRUPTED:

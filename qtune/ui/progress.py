@@ -46,12 +46,12 @@ class Steps:
         else:
             self._line(text)
 
-    def at(self, text: str, done: int, of: int | None) -> None:
-        """Say how far a step has come, ``done`` of ``of`` (None: it is not known how many)."""
+    def at(self, text: str, done: int = 0, of: int | None = None) -> None:
+        """Say how far a step has come, ``done`` of ``of``; without ``of`` the text says it all."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=text, completed=done, total=of)
         elif time.monotonic() > self._told_s + BETWEEN_LINES_S:
-            self._line(f"{text}: {done} of {of}" if of else f"{text}: {done}")
+            self._line(text if of is None else f"{text}: {done} of {of}")
 
     def _line(self, text: str) -> None:
         print(f"qtune: {text}", file=sys.stderr, flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-CLOSED_PIPE = 141
 _STYLES = {True: "bold green", False: "bold red", None: "bold"}
 
 
@@ -92,14 +90,9 @@ def print_line(line: str) -> None:
 
 
 def write(content: str) -> None:
-    """Write to standard output; when nobody reads it any more (| head), end quietly."""
-    try:
-        sys.stdout.write(content)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered must go somewhere when Python closes the stream at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(CLOSED_PIPE) from None
+    """Write to standard output at once, so that a reader who has left is noticed here and not at the end."""
+    sys.stdout.write(content)
+    sys.stdout.flush()
 
 
 def write_json(data: Mapping[str, object]) -> None:
