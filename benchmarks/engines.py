@@ -67,7 +67,7 @@ def on_lean(model: MessageModel, messages: int, seen: list[Outcome]) -> Callable
 
 def compare_reference(quick: bool, full: bool) -> list[Row]:
     """The kernel against the reference, which must have the same rows, and against lean SimPy."""
-    messages, rounds = (30_000, 3) if quick else (100_000, 7)
+    messages, rounds = (30_000, 3) if quick else (60_000, 5)
     return [row for model in SCENARIOS for row in _against_simpy(model, messages, rounds)]
 
 
@@ -114,7 +114,7 @@ def _against_simpy(model: MessageModel, messages: int, rounds: int) -> list[Row]
 def compare_fleets(quick: bool, full: bool) -> list[Row]:
     """Whether the kernel's advantage survives larger fleets at the same load."""
     rounds = 2 if quick else 3
-    sizes = {8: 20_000, 64: 40_000, 512: 80_000} if quick else {8: 50_000, 64: 100_000, 512: 300_000}
+    sizes = {8: 20_000, 64: 40_000, 512: 80_000} if quick else {8: 40_000, 64: 80_000, 512: 160_000}
     contenders: dict[str, Callable[[int], float]] = {}
     for instances, messages in sizes.items():
         model = fleet(instances)

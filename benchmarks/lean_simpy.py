@@ -68,7 +68,7 @@ class Broker:
 
     def take(self, count: int) -> list[Delivery]:
         """Hand out up to so many messages, each with a lock."""
-        taken = []
+        taken: list[Delivery] = []
         while self.ready and len(taken) < count:
             message = self.ready.popleft()
             self.tries[message] += 1

@@ -115,8 +115,8 @@ def agreement(what: str, ours: list[float], theirs: list[float]) -> str:
     return f"{what}: {a:.5g} against {b:.5g}, {apart}"
 
 
-def table(rows: list[Row]) -> str:
-    """The rows as aligned text, and the notes under it."""
+def table(rows: list[Row], *, notes: bool = True) -> str:
+    """The rows as aligned text, and their notes under it."""
     cells = [("what", "bar", "measured: median (min-max)", "met", "command")]
     for row in rows:
         met = "" if row.met is None else ("yes" if row.met else "NO")
@@ -127,6 +127,6 @@ def table(rows: list[Row]) -> str:
         for line in cells
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    for row in rows:
+    for row in rows if notes else []:
         lines += [f"  {row.what}: {note}" for note in row.notes]
     return "\n".join(lines)

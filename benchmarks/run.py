@@ -32,7 +32,7 @@ def run_one(name: str, quick: bool, full: bool) -> list[Row]:
 
 
 def main() -> None:
-    """Run what is asked for; the table comes at the end, progress goes to standard error."""
+    """Run what is asked for; rows are printed as each benchmark ends, and all of them once more at the end."""
     known = "\n".join(f"  {name:<10} {what}" for name, (_, _, what) in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=known, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -53,11 +53,13 @@ def main() -> None:
         print(f"{name}: {BENCHMARKS[name][2]} ...", file=sys.stderr, flush=True)
         with ProcessPoolExecutor(1, mp_context=context) as process:
             try:
-                rows += process.submit(run_one, name, chosen.quick, chosen.full).result()
+                found = process.submit(run_one, name, chosen.quick, chosen.full).result()
             except Exception as error:  # the others are still worth running
                 command = f"python benchmarks/run.py {name}"
-                rows.append(Row(what=name, measured=f"did not run: {error}"[:120], command=command))
-    print(table(rows))
+                found = [Row(what=name, measured=f"did not run: {error}"[:120], command=command)]
+        print(table(found), end="\n\n", flush=True)
+        rows += found
+    print(table(rows, notes=False))
 
 
 if __name__ == "__main__":
