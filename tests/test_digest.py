@@ -13,7 +13,7 @@ from qtune.scenario import Scenario
 from qtune.simulation import digest, simulate
 
 SCENARIO = Scenario(
-    arrivals={"kind": "poisson", "rate": "900/s"},
+    arrivals={"kind": "poisson", "rate": "600/s"},
     service_time={"family": "lognormal", "mean": "50ms", "cv": 1.0},
     failures={"rate": 0.02, "poison": 0.001, "on_failure": "lock_expiry"},
     queue={"provider": "sqs", "visibility_timeout": "1s", "max_receive_count": 3},

@@ -50,10 +50,11 @@ def entry(function: Function) -> Function:
 
 
 def source_stamp(folder: Path) -> str:
-    """A digest of every Python file in the kernel's folder, and of the three outside whose constants it compiles in."""
+    """A digest of every Python file in the kernel's folder, and of those outside whose constants it compiles in."""
     digest = hashlib.sha256()
-    others = [folder.parent / "streams.py", folder.parent / "plan.py", folder.parents[1] / "result.py"]
-    for path in [*sorted(folder.glob("*.py")), *others]:
+    package = folder.parents[1]
+    others = ("engine/streams.py", "engine/plan.py", "result.py", "distributions/tables.py")
+    for path in [*sorted(folder.glob("*.py")), *(package / name for name in others)]:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
