@@ -103,6 +103,16 @@ def test_service_bus_bills_messages() -> None:
     assert billed_requests(found, price("servicebus", "standard"), 100 * KIB, 0.0) == 6 + 1 + 2
 
 
+def test_messages_that_are_pushed_are_billed_too() -> None:
+    """A processor makes no receive calls, and its messages are operations all the same: one in, one settled."""
+    tried = scenario("standard", consumers={"workers": 2, "client": "azure-processor"})
+    result = simulate(tried)
+    received = int(np.isfinite(result.deliveries["received_s"]).sum())
+    settled = int((result.calls["op"] == OP_SETTLE).sum())
+    assert received > 50
+    assert billed_requests(result, price("servicebus", "standard"), KIB, 0.0) == received + settled
+
+
 def test_calls_of_the_warm_up_and_open_calls_are_not_billed() -> None:
     """Only calls that ended in the window count, so that the month is that of the steady state."""
     found = run(

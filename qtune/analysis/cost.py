@@ -103,6 +103,7 @@ def billed_requests(
     if price is None:
         return 0.0
     calls = calls_from(result, warm_up_s)
+    chunks_each = max(math.ceil(message_bytes / price.chunk_bytes), 1)
     calls = calls[: calls.size - int(np.count_nonzero(np.isnan(calls["end_s"])))]
     count = calls["count"].astype(np.float64)
     empty = calls["outcome"] == CALL_EMPTY
@@ -111,10 +112,13 @@ def billed_requests(
         chunks = np.maximum(np.ceil(count * message_bytes / price.chunk_bytes), 1.0)
         billed = np.where(payload, chunks, 1.0)
     else:
-        chunks_each = max(math.ceil(message_bytes / price.chunk_bytes), 1)
         billed = np.where(payload, count * chunks_each, count)
     billed[empty] = 1.0 if price.empty_receives else 0.0
-    return float(billed.sum())
+    total = float(billed.sum())
+    if price.billed == "message" and not (calls["op"] == OP_RECEIVE).any():
+        # A client that is pushed its messages makes no receive calls, and is billed for them all the same.
+        total += chunks_each * float(np.count_nonzero(result.deliveries["received_s"] >= warm_up_s))
+    return total
 
 
 def capacity_usd_of(scenario: Scenario) -> float:
