@@ -8,9 +8,11 @@ says how precise it is: an interval wider than that could not see the error it i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from engine_plans import Floats, Rows, run
+from numpy.typing import NDArray
 
 from qtune.analysis.intervals import student_interval
 from qtune.engine.plan import Plan
@@ -49,6 +51,6 @@ def sojourns_s(rows: Rows, leave_out: int = 0) -> Floats:
     return np.asarray(messages["settled_s"] - messages["due_s"], np.float64)
 
 
-def means(runs: Iterable[Rows], measure: Callable[[Rows], Floats]) -> list[float]:
+def means(runs: Iterable[Rows], measure: Callable[[Rows], NDArray[Any]]) -> list[float]:
     """The mean of a measure in each run."""
     return [float(np.mean(measure(rows))) for rows in runs]

@@ -47,7 +47,8 @@ def client(*, work_s: float, round_trip_s: float, **fields: Any) -> Plan:
 
 def receives(rows: Rows) -> np.ndarray[Any, np.dtype[Any]]:
     """The receive calls that brought something."""
-    return rows.calls[(rows.calls["op"] == OP_RECEIVE) & (rows.calls["outcome"] == CALL_OK)]
+    served = (rows.calls["op"] == OP_RECEIVE) & (rows.calls["outcome"] == CALL_OK)
+    return np.asarray(rows.calls[served])
 
 
 def durations_s(rows: Rows) -> np.ndarray[Any, np.dtype[np.float64]]:

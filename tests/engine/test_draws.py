@@ -42,10 +42,12 @@ FAMILIES = (
 
 def bits(key: int, a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The bits of many pairs at a time, with the arithmetic of :func:`qtune.engine.streams.bits`."""
-    z = np.uint64(key) + a * np.uint64(streams.FIRST_FIELD) + b * np.uint64(streams.SECOND_FIELD)
+    z: NDArray[np.uint64] = (
+        np.uint64(key) + a * np.uint64(streams.FIRST_FIELD) + b * np.uint64(streams.SECOND_FIELD)
+    )
     z = (z ^ (z >> np.uint64(30))) * np.uint64(streams.MIX_1)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(streams.MIX_2)
-    return z ^ (z >> np.uint64(31))
+    return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def grid(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -115,7 +117,7 @@ def test_streams_are_not_correlated() -> None:
     uniform = np.array(
         [bits(streams.stream_key(5, stream), a, b) >> np.uint64(11) for stream in range(streams.STREAMS)]
     ).astype(np.float64)
-    correlation = np.corrcoef(uniform)
+    correlation: NDArray[np.float64] = np.asarray(np.corrcoef(uniform))
     off = correlation[~np.eye(streams.STREAMS, dtype=bool)]
     assert np.abs(off).max() * np.sqrt(count) < stats.norm.isf(UNLIKELY / off.size)
 
