@@ -227,3 +227,14 @@ def test_rates_beyond_any_run_have_no_overflow() -> None:
         Poisson(rate_per_s=1e300).scaled(1e300)
     assert math.isfinite(Bursts(on_rate_per_s=1.0, off_rate_per_s=0.0, on_mean_s=1e-300, off_mean_s=1e300)
                          .schedule(1e-300).mean_rate_per_s or 0.0)  # fmt: skip
+
+
+def test_a_load_that_no_run_can_hold_is_told_by_its_highest_rate() -> None:
+    """The bound counts the highest rate for the whole horizon, with the scale of a recording."""
+    assert Counts(file=LOAD_BALANCER).too_much(600.0) is None
+    message = Counts(file=LOAD_BALANCER, scale=1e6).too_much(600.0)
+    assert message is not None
+    assert message.startswith("up to 1.31e+09 messages in 10min; a run holds 200,000,000: ")
+    bursts = Bursts(on_rate_per_s=1e6, off_rate_per_s=1.0, on_mean_s=1.0, off_mean_s=1e9)
+    assert bursts.too_much(600.0) is not None
+    assert BurstAtOnce(messages=9).too_much(600.0) is None
