@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from engine_plans import NEVER_S, tables
+from engine_plans import NEVER_S, poisson, tables
 from hypothesis import strategies as st
 
 from qtune.distributions import Constant, Distribution, Empirical, Exponential, Lognormal
@@ -28,6 +28,26 @@ from qtune.engine.plan import (
 
 Pick = Callable[..., Any]
 Fields = dict[str, Any]
+
+# A lock so short that it runs out while a message lies unread in a link, which random plans seldom have.
+LOST_RELEASE = Plan(
+    seed=0,
+    horizon_s=5.0,
+    sample_every_s=1.0,
+    lock_s=0.08,
+    max_deliveries=1,
+    abandons=True,
+    discipline=LINK_BURST,
+    in_hand_limit=0,
+    batch=4,
+    wait_s=20.0,
+    linger_s=0.2,
+    keepalive_s=5.0,
+    tables=tables(
+        service=Constant(value=0.1), receive=Exponential(mean=0.02), settle=Exponential(mean=0.014)
+    ),
+    **poisson(7.0),
+)
 
 SEEDS = st.integers(min_value=0, max_value=10**9)
 

@@ -21,15 +21,16 @@ COMPARE = """
 import sys
 from engine_features import FROM_CODES, FROM_ROWS, FROM_SETTINGS, features
 from engine_plans import result_of
-from engine_random import plans
-from hypothesis import HealthCheck, Phase, given, settings
+from engine_random import LOST_RELEASE, plans
+from hypothesis import HealthCheck, Phase, example, given, settings
 from qtune.engine.kernel.compiled import COMPILED
 from qtune.result import same_rows
 
 seen = set()
 
 @settings(max_examples=int(sys.argv[1]), derandomize=True, deadline=None, database=None,
-          phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+          phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+@example(LOST_RELEASE)
 @given(plans())
 def compare(plan):
     kernel = result_of("kernel", plan)
@@ -56,7 +57,7 @@ def python(code: str, *arguments: str, package: Path = PACKAGE, **environment: s
     """What a program prints that runs in a new process, with the qtune that is in this folder."""
     paths = os.pathsep.join([str(package.parent), str(TESTS)])
     found = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-P", "-c", code, *arguments],  # -P: not the qtune of the current folder
         env={**os.environ, "PYTHONPATH": paths, **environment},
         capture_output=True,
         text=True,

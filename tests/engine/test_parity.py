@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from engine_features import FROM_CODES, FROM_ROWS, FROM_SETTINGS, features
 from engine_plans import result_of
-from engine_random import plans
+from engine_random import LOST_RELEASE, plans
 from engine_scenarios import scenarios
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from qtune.engine.plan import Plan
 from qtune.engine.planning import make_plan
@@ -51,6 +51,7 @@ def agree_on_plans(examples: int) -> Counter[str]:
     seen: Counter[str] = Counter()
 
     @settings(max_examples=examples, suppress_health_check=SLOWLY)
+    @example(LOST_RELEASE)
     @given(plans())
     def compare(plan: Plan) -> None:
         kernel = result_of("kernel", plan)
