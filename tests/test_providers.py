@@ -51,6 +51,7 @@ def test_a_visibility_timeout_is_a_lock() -> None:
         capacity_messages=0,
         rejects_when_full=False,
         redelivers_first=False,
+        accepts_late=True,
     )
     assert scenario({**SQS, "max_receive_count": 5}).semantics().max_deliveries == 5
 

@@ -26,6 +26,8 @@ class DeliverySemantics:
     rejects_when_full: a send to a full queue is refused (True) or waits for room (False).
     redelivers_first: a message that comes back is handed out before all that wait (True: it keeps its place
         by age) or after them (False).
+    accepts_late: a settlement after the lock has run out still completes a message that has not left the broker
+        (True), although it may be delivered again meanwhile, or is refused (False).
     """
 
     lock_s: float
@@ -34,6 +36,7 @@ class DeliverySemantics:
     capacity_messages: int
     rejects_when_full: bool
     redelivers_first: bool
+    accepts_late: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

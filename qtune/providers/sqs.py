@@ -136,7 +136,11 @@ class Sqs(Provider):
     )
 
     def semantics(self, queue: Any) -> DeliverySemantics:
-        """A visibility timeout is a lock; after max_receive_count receives a message is dead-lettered."""
+        """A visibility timeout is a lock; after max_receive_count receives a message is dead-lettered.
+
+        A delete with the handle of a receive that has timed out succeeds on a standard queue. AWS says that it "might
+        not" delete the message when that was received again since; here it does.
+        """
         return DeliverySemantics(
             lock_s=queue.visibility_timeout_s,
             max_deliveries=queue.max_receive_count or 0,
@@ -144,6 +148,7 @@ class Sqs(Provider):
             capacity_messages=0,
             rejects_when_full=False,
             redelivers_first=False,
+            accepts_late=True,
         )
 
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
