@@ -92,6 +92,7 @@ class Plan:
     capacity_messages: int = 0  # 0: no bound
     rejects_when_full: bool = False
     redelivers_first: bool = False
+    accepts_late: bool = False  # a handler that succeeds after its lock ran out still completes the message
     calls_served_at_once: int = 0  # 0: no bound
 
     # Consumers.

@@ -74,6 +74,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         capacity_messages=semantics.capacity_messages,
         rejects_when_full=semantics.rejects_when_full,
         redelivers_first=semantics.redelivers_first,
+        accepts_late=semantics.accepts_late,
         calls_served_at_once=calls.calls_served_at_once,
         consumers=scenario.consumers.instances,
         receivers=behaviour.receivers,

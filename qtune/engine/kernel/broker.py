@@ -277,20 +277,44 @@ def lock_is_live(w):  # type: ignore[no-untyped-def]
 
 
 @step
+def is_there(w, message):  # type: ignore[no-untyped-def]
+    """Whether the broker still has a message, ready or locked."""
+    if message < w.broker.messages_from:
+        return False
+    state = w.messages[message & (len(w.messages) - 1)].state
+    return state in (MESSAGE_READY, MESSAGE_LOCKED)
+
+
+@step
+def take_away(w, message, now_s):  # type: ignore[no-untyped-def]
+    """Take a message from whoever has it: from the ready ones, or out of the lock of another delivery."""
+    row = w.messages[message & (len(w.messages) - 1)]
+    if row.state == MESSAGE_READY:
+        w.broker.backlog -= 1
+    else:
+        w.deliveries[row.delivery & (len(w.deliveries) - 1)].lock_end_s = now_s
+        w.broker.in_flight -= 1
+
+
+@step
 def settle_one(w, delivery, succeeded, now_s):  # type: ignore[no-untyped-def]
     """Complete a delivery, or note that it failed; the message to give back (-1: none, -2: its lock was lost)."""
     row = w.deliveries[delivery & (len(w.deliveries) - 1)]
-    if not holds(w, delivery):
+    message = w.messages[row.message & (len(w.messages) - 1)]
+    if holds(w, delivery):
+        row.lock_end_s = now_s
+        w.broker.in_flight -= 1
+    elif succeeded and w.plan.accepts_late and is_there(w, row.message):
+        take_away(w, row.message, now_s)
+    else:
         row.outcome = DELIVERY_LATE if succeeded else DELIVERY_FAILED
         return -2
     row.settled_s = now_s
-    row.lock_end_s = now_s
-    w.broker.in_flight -= 1
     if not succeeded:
         row.outcome = DELIVERY_ABANDONED
         return row.message
     row.outcome = DELIVERY_COMPLETED
-    message = w.messages[row.message & (len(w.messages) - 1)]
+    message.delivery = delivery
     message.completed_s = row.finished_s
     message.settled_s = now_s
     leave(w, row.message, MESSAGE_COMPLETED, now_s)

@@ -25,6 +25,7 @@ from qtune.result import (
 if TYPE_CHECKING:
     from qtune.engine.reference.model import Model
     from qtune.engine.reference.receivers import Receiver
+    from qtune.engine.reference.rows import MessageRow
     from qtune.engine.reference.source import Sender
 
 Steps = Generator[Any, Any, None]
@@ -159,23 +160,36 @@ class Broker:
     # -- settling ----------------------------------------------------------------------------------------------
 
     def settle(self, delivery: int, succeeded: bool) -> bool:
-        """Complete or give back a delivery; False when its lock was lost before."""
+        """Complete or give back a delivery; False when its lock was lost before and that is held against it."""
         row = self.rows.deliveries[delivery]
-        if not self.holds(delivery):
-            row.outcome = DELIVERY_LATE if succeeded else DELIVERY_FAILED
-            return False
+        message = self.rows.messages[row.message]
         now_s = self.clock.now
-        row.settled_s = row.lock_end_s = now_s
-        self.in_flight -= 1
+        if not self.holds(delivery):
+            if not (succeeded and self.plan.accepts_late and message.state in (MESSAGE_READY, MESSAGE_LOCKED)):
+                row.outcome = DELIVERY_LATE if succeeded else DELIVERY_FAILED
+                return False
+            self.take_away(message)
+        else:
+            row.lock_end_s = now_s
+            self.in_flight -= 1
+        row.settled_s = now_s
         if succeeded:
             row.outcome = DELIVERY_COMPLETED
-            message = self.rows.messages[row.message]
+            message.delivery = delivery
             message.completed_s, message.settled_s = row.finished_s, now_s
             self.leave(row.message, MESSAGE_COMPLETED)
         else:
             row.outcome = DELIVERY_ABANDONED
             self.give_back(row.message)
         return True
+
+    def take_away(self, message: MessageRow) -> None:
+        """Take a message from whoever has it: from the ready ones, or out of the lock of another delivery."""
+        if message.state == MESSAGE_READY:
+            self.backlog -= 1
+        else:
+            self.rows.deliveries[message.delivery].lock_end_s = self.clock.now
+            self.in_flight -= 1
 
     def release(self, delivery: int) -> bool:
         """Take back a delivery that nobody handled; it is not counted. False when its lock was lost before."""
