@@ -67,6 +67,8 @@ FROM_ROWS = {
     *("due at one instant", "expired unread", "expired after a delivery", "third delivery"),
     *("waited for a sender", "waited for a core", "handlers paused", "released by the keep-alive"),
     *("lingered", "an attempt fails and the next is right", "long poll served", "renewers too few"),
+    "completed after its lock",
+    "completed after its lock",
 }
 
 
@@ -145,6 +147,10 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
         "due at one instant": (np.diff(messages["due_s"]) == 0.0).any(),
         "expired unread": (expired == 0).any(),
         "expired after a delivery": (expired > 0).any(),
+        "completed after its lock": (
+            (deliveries["outcome"] == DELIVERY_COMPLETED)
+            & (deliveries["settled_s"] > deliveries["lock_end_s"])
+        ).any(),
         "third delivery": (deliveries["delivery_no"] > 2).any(),
         "waited for a sender": plan.senders > 0 and (result.states["unsent"] > plan.senders).any(),
         "waited for a core": result.states["core_busy_s"][-1] > 0.3 * busy_most,
@@ -155,6 +161,10 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
             tried & (deliveries["outcome"] == DELIVERY_COMPLETED)
         ).any(),
         "long poll served": plan.discipline == POLL and (receive & served & (took_s > 0.5)).any(),
+        "completed after its lock": (
+            (deliveries["outcome"] == DELIVERY_COMPLETED)
+            & (deliveries["settled_s"] > deliveries["lock_end_s"])
+        ).any(),
         "renewers too few": plan.renewers > 0 and plan.renew_after_s < plan.lock_s and unrenewed.any(),
     }
     return {name for name, happened in found.items() if happened}

@@ -79,6 +79,8 @@ def plans(draw: st.DrawFn) -> Plan:
         consumers=consumers,
         discipline=discipline,
         wait_s=wait_s,
+        # Only where some provider has it, because the laws of a run are asked about a provider's rows.
+        accepts_late=discipline == POLL and pick(False, True),
         # Constant round trips can be 0, and then only a pause lets time pass between polls that find nothing.
         idle_pause_s=0.013 if constant and wait_s == 0.0 else pick(0.0, 0.0, 0.07),
         **_arrivals(pick, draw, rate_per_s, horizon_s, service_s),
@@ -151,6 +153,7 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
         return {"in_hand_limit": pick(1, 5, 30), "credit_at_settle": pick(True, False), **settle}
     mode = pick(SETTLE_EACH, SETTLE_BATCH, SETTLE_CONCURRENT)
     settle = {"settle_mode": mode, "settle_batch": pick(1, 4, 10) if mode == SETTLE_BATCH else 1}
+    settle["accepts_late"] = pick(False, True)  # no broker of a link does
     polling = pick("loop", "permits", "buffer")
     if polling == "loop":
         return {"batch": batch, "in_hand_limit": batch, "refill_at": batch, **settle}
