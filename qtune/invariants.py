@@ -301,7 +301,7 @@ def _samples_match_rows(result: Result) -> Iterator[str]:
     handling = _between(deliveries["started_s"], deliveries["finished_s"], times_s)
     workers = result.scenario.consumers.instances * result.scenario.consumers.workers
     ranges.append(("busy_workers", handling[0], np.full(times_s.size, workers)))
-    ranges.append(("buffered", *_buffered(deliveries, states, handling[1], times_s)))
+    ranges.append(("buffered", *_buffered(deliveries, states, handling[0], times_s)))
     for name, low, high in ranges:
         wrong = (states[name] < low) | (states[name] > high)
         yield from _offenders("states", wrong, f"{name} is not what the rows say")
