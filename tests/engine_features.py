@@ -68,7 +68,6 @@ FROM_ROWS = {
     *("waited for a sender", "waited for a core", "handlers paused", "released by the keep-alive"),
     *("lingered", "an attempt fails and the next is right", "long poll served", "renewers too few"),
     "completed after its lock",
-    "completed after its lock",
 }
 
 
@@ -161,10 +160,6 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
             tried & (deliveries["outcome"] == DELIVERY_COMPLETED)
         ).any(),
         "long poll served": plan.discipline == POLL and (receive & served & (took_s > 0.5)).any(),
-        "completed after its lock": (
-            (deliveries["outcome"] == DELIVERY_COMPLETED)
-            & (deliveries["settled_s"] > deliveries["lock_end_s"])
-        ).any(),
         "renewers too few": plan.renewers > 0 and plan.renew_after_s < plan.lock_s and unrenewed.any(),
     }
     return {name for name, happened in found.items() if happened}

@@ -79,8 +79,6 @@ def plans(draw: st.DrawFn) -> Plan:
         consumers=consumers,
         discipline=discipline,
         wait_s=wait_s,
-        # Only where some provider has it, because the laws of a run are asked about a provider's rows.
-        accepts_late=discipline == POLL and pick(False, True),
         # Constant round trips can be 0, and then only a pause lets time pass between polls that find nothing.
         idle_pause_s=0.013 if constant and wait_s == 0.0 else pick(0.0, 0.0, 0.07),
         **_arrivals(pick, draw, rate_per_s, horizon_s, service_s),
