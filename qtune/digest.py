@@ -22,6 +22,7 @@ from qtune.result import (
     DELIVERY_OUTCOMES,
     MESSAGE_COMPLETED,
     MESSAGE_STATES,
+    OP_RECEIVE,
     Result,
 )
 from qtune.scenario import Scenario
@@ -64,13 +65,12 @@ class Tally:
         _sum(self.handled_s, self._slice(rows["locked_s"]), rows["finished_s"] - rows["started_s"])
         done = deliveries["outcome"] == DELIVERY_COMPLETED
         self._add_completed(deliveries[done], due_s[done], sent_s[done])
-        place = self._slice(calls["start_s"])
-        _count(self.calls, place, calls["op"])
-        for op in range(len(CALL_OPS)):
-            its = calls["op"] == op
-            _sum(self.call_s[:, op], place[its], calls["end_s"][its] - calls["start_s"][its])
-            np.add.at(self.call_messages[:, op], place[its], calls["count"][its])
-        np.add.at(self.empty, place[(calls["op"] == CALL_OPS.index("receive")) & (calls["count"] == 0)], 1)
+        kind = self._slice(calls["start_s"]) * len(CALL_OPS) + calls["op"]
+        self.calls += _by_kind(kind, None, self.calls)
+        self.call_s += _by_kind(kind, calls["end_s"] - calls["start_s"], self.call_s)
+        self.call_messages += _by_kind(kind, calls["count"], self.call_messages)
+        empty = (calls["op"] == OP_RECEIVE) & (calls["count"] == 0)
+        self.empty += np.bincount(kind[empty] // len(CALL_OPS), minlength=SLICES)
 
     def _add_completed(self, rows: Rows, due_s: Floats, sent_s: Floats) -> None:
         place = self._slice(due_s)
@@ -92,6 +92,11 @@ class Tally:
 
     def _slice(self, time_s: Floats) -> Counts:
         return np.minimum(time_s * (SLICES / self.horizon_s), SLICES - 1).astype(np.int64)
+
+
+def _by_kind(kind: Counts, weights: Rows | None, table: Rows) -> Rows:
+    """Counts, or sums of weights, of each kind of call in each slice, in the form of ``table``; whole sums are exact."""
+    return np.bincount(kind, weights, minlength=table.size).reshape(table.shape).astype(table.dtype)
 
 
 def _count(table: Counts, place: Counts, code: Counts) -> None:
