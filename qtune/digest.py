@@ -95,7 +95,7 @@ class Tally:
 
 
 def _by_kind(kind: Counts, weights: Rows | None, table: Rows) -> Rows:
-    """Counts, or sums of weights, of each kind of call in each slice, in the form of ``table``; whole sums are exact."""
+    """Counts, or sums of weights, of each kind of call in each slice, in the form of ``table``; whole sums exactly."""
     return np.bincount(kind, weights, minlength=table.size).reshape(table.shape).astype(table.dtype)
 
 
