@@ -1,6 +1,7 @@
 """Recommendation: the cheapest setting that meets the targets, and how sure that is."""
 
 from qtune.recommendation.advise import recommend
+from qtune.recommendation.budget import Budget, Progress
 from qtune.recommendation.recommendation import (
     Candidate,
     Check,
@@ -9,7 +10,6 @@ from qtune.recommendation.recommendation import (
     Probe,
     Recommendation,
 )
-from qtune.recommendation.trials import Budget, Progress
 from qtune.targets import Target, Targets
 
 __all__ = [

@@ -9,7 +9,7 @@ from qtune.errors import Infeasible
 from qtune.recommendation.confirm import Confirmation
 from qtune.recommendation.objectives import LOST_LOCKS_MOST
 from qtune.recommendation.recommendation import Candidate
-from qtune.recommendation.space import Style
+from qtune.recommendation.styles import Style
 from qtune.recommendation.trials import Laboratory, Trial
 
 _MOST_FAILED: Final = 60
@@ -93,7 +93,7 @@ def assumptions_of(laboratory: Laboratory, found: Confirmation) -> tuple[str, ..
     lines.append("handlers are as fast with many workers as with few: what they call is not a bottleneck")
     lines.append(
         f"a setting that loses more than {100.0 * LOST_LOCKS_MOST:g} % of its locks, or does not come back from a "
-        "pause of one lock period, is no answer, whatever its latency"
+        "pause of two lock periods, is no answer, whatever its latency"
     )
     if scenario.arrivals.kind == "trace":
         lines.append(

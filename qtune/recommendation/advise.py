@@ -8,6 +8,7 @@ from typing import Final
 
 from qtune.analysis import explain
 from qtune.recommendation.account import assumptions_of, failures, nothing_found
+from qtune.recommendation.budget import Budget, BudgetSpentError, Progress
 from qtune.recommendation.confirm import Confirmation, confirm
 from qtune.recommendation.headroom import headroom
 from qtune.recommendation.probe import probe
@@ -17,11 +18,12 @@ from qtune.recommendation.refusal import refuse_the_impossible
 from qtune.recommendation.screen import Screen
 from qtune.recommendation.search import Search, pick
 from qtune.recommendation.space import space_of
-from qtune.recommendation.trials import Budget, BudgetSpentError, Laboratory, Progress, Trial
+from qtune.recommendation.trials import Laboratory, Trial
 from qtune.scenario import Scenario
 from qtune.targets import Targets
 
 _RUNNERS_UP: Final = 5
+_DEEPER: Final = (8, 16)
 
 
 def recommend(
@@ -47,7 +49,7 @@ def recommend(
 
     A throughput above what the scenario offers raises its load to that rate, with the same course; a steady load
     is simulated for as long as the precision needs. Both are said in ``notes``. A setting that does not come back
-    from a pause of one lock period, or that loses more than 0.1 % of its locks, is never the answer.
+    from a pause of two lock periods, or that loses more than 0.1 % of its locks, is never the answer.
 
     Infeasible (an AnswerIsNo) when no setting of the space meets the targets, at once when theory can tell, with
     the floors or the nearest misses in its data. InputError when the question cannot be asked.
@@ -68,7 +70,7 @@ def recommend(
         on_progress=on_progress,
     )
     prober = Prober(laboratory)
-    search = Search(laboratory, possible, prober.comes_back)
+    search = Search(laboratory, possible)
     chosen, confirmation, notes = _choose(search, prober)
     taken = headroom(laboratory, chosen)
     runners_up = _runners_up(search, prober, chosen)
@@ -115,39 +117,47 @@ class Prober:
 def _choose(search: Search, prober: Prober) -> tuple[Trial, Confirmation, list[str]]:
     """Search and confirm in turn, until a candidate stands by runs of its own."""
     notes: list[str] = []
-    attempt = 0
+    laboratory = search.laboratory
+    refused = attempts = 0
     while True:
         try:
             if not notes:
                 search.explore()
         except BudgetSpentError:
             notes.append("the budget ended the search: a cheaper setting may exist")
+            for trial in laboratory.trials.values():
+                if trial.passed and trial not in search.pool:
+                    search.add(trial)
         if not search.pool:
-            raise nothing_found(search.laboratory, bool(notes))
+            raise nothing_found(laboratory, bool(notes))
         chosen = pick(search.pool)
-        attempt += 1
-        found = confirm(search.laboratory, chosen, attempt)
-        if not found.reason:
-            return chosen, found, [*notes, *_how_sure(search.laboratory, found, attempt)]
-        search.pool.remove(chosen)
-        chosen.fate, chosen.reason = "misses", f"by fresh runs {found.reason}"
         try:
-            after = search.next_after(chosen)
-            if after is not None and prober.comes_back(after):
-                search.add(after)
+            if refused:
+                laboratory.deepen(chosen, _DEEPER[min(refused, len(_DEEPER)) - 1])
+            if chosen.passed and prober.comes_back(chosen):
+                attempts += 1
+                found = confirm(laboratory, chosen, attempts)
+                if not found.reason:
+                    return chosen, found, [*notes, *_how_sure(laboratory, found, attempts)]
+                chosen.fate, chosen.reason = "misses", f"by fresh runs {found.reason}"
+                refused += 1
+                search.refuse(chosen)
+            else:
+                search.replace(chosen)
         except BudgetSpentError:
             notes.append("the budget ended the search: a cheaper setting may exist")
+            search.pool = [trial for trial in search.pool if trial.passed and trial is not chosen]
 
 
 def _how_sure(laboratory: Laboratory, found: Confirmation, attempt: int) -> list[str]:
     runs = len(found.seeds)
     notes = [
         f"chosen among {len(laboratory.trials)} simulated settings and confirmed by {runs} fresh runs: every target "
-        f"is met by the end of an interval of {100.0 * found.level:.3g} %, so that {attempt} attempts at "
+        f"is met by the end of an interval of {100.0 * found.level:.4g} %, so that {attempt} attempts at "
         "confirmation and three looks at each err in at most 5 % of the cases together",
-        "cheapest: no setting left out has a least bill below the answer's; within a way to receive and settle, more "
-        "workers are taken to be no slower, and a cheaper setting may have been passed over by chance or as too "
-        "close to call",
+        "cheapest: ways to receive and settle that were left out cost more, by their least bill or by one run; within "
+        "one, more workers are taken to be no slower, and a cheaper setting may have been passed over by chance or "
+        "as too close to call",
     ]
     if found.width > 0.05:
         notes.append(f"the p95 is known to ±{100.0 * found.width:.2g} % only")

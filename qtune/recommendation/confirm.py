@@ -27,7 +27,11 @@ _SEEDS_APART: Final = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmation:
-    """What fresh runs say of a candidate. reason: why it is refused, or "". level: at which it was tested."""
+    """What fresh runs say of a candidate.
+
+    reason: why it is refused, or "". level: at which it was tested. width: half of the interval of the p95, as a
+    share. hopeless: a mean is on the wrong side of its bound, so that more runs are not worth while.
+    """
 
     scenario: Scenario
     summary: Summary
@@ -36,6 +40,7 @@ class Confirmation:
     level: float
     reason: str
     width: float
+    hopeless: bool
 
 
 def confirm(laboratory: Laboratory, trial: Trial, attempt: int) -> Confirmation:
@@ -54,13 +59,9 @@ def confirm(laboratory: Laboratory, trial: Trial, attempt: int) -> Confirmation:
         runs += laboratory.simulate(scenario, range(first + len(runs), first + look), limited=False)
         found = _judged(laboratory, trial, scenario, runs, level)
         more = look * 2 <= LOOKS[-1] and 2 * sum(len(run.messages) for run in runs) <= _MOST_KEPT
-        decided = found.reason == "" or found.reason.startswith(_FOR_GOOD)
-        if not more or (decided and (found.reason or found.width <= _WIDTH)):
+        if not more or found.hopeless or (not found.reason and found.width <= _WIDTH):
             break
     return found
-
-
-_FOR_GOOD: Final = "refused: "
 
 
 def _judged(
@@ -73,7 +74,7 @@ def _judged(
     status = overall(strict, guard, figures)
     reason = ""
     if status == "missed":
-        reason = _FOR_GOOD + (guard or why_not(strict))
+        reason = guard or why_not(strict)
     elif status == "open" or not summary.verdict.keeps_up:
         reason = why_not(strict) or summary.verdict.text
     widths = [
@@ -89,4 +90,5 @@ def _judged(
         level=level,
         reason=reason,
         width=max(widths, default=0.0),
+        hopeless=(bool(reason) and any(check.margin < 0.0 for check in strict)) or status == "missed",
     )

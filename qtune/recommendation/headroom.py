@@ -8,9 +8,10 @@ from typing import Final
 from qtune.analysis import setup_of
 from qtune.arrivals import BurstAtOnce, ClosedLoop
 from qtune.errors import InputError
+from qtune.recommendation.budget import BudgetSpentError
 from qtune.recommendation.objectives import Figures, checks_of, guard_text
 from qtune.recommendation.recommendation import Headroom
-from qtune.recommendation.trials import HEADROOM_SEEDS, BudgetSpentError, Laboratory, Trial
+from qtune.recommendation.trials import HEADROOM_SEEDS, Laboratory, Trial
 from qtune.scenario import Scenario
 
 _RUNS: Final = 3

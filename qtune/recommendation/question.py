@@ -104,7 +104,7 @@ def _at_throughput(scenario: Scenario, targets: Targets, notes: list[str]) -> Sc
     raised = scenario.scaled_load(factor)
     notes.append(
         f"the scenario offers {format_rate(setup.rate_per_s)} and {format_rate(target.bound)} are asked for: its "
-        f" load was multiplied by {factor:.4g}, with the same course"
+        f"load was multiplied by {factor:.4g}, with the same course"
     )
     return raised
 

@@ -80,7 +80,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """What happened when all handlers stood still for one lock period, at the expected load.
+    """What happened when all handlers stood still for two lock periods, at the expected load.
 
     pause_s: how long. allowed_s: by when, counted from the end of the pause, the targets must be met again.
     recovery_s: when the queue was as short as before the pause, the slowest of the runs; NaN: never.

@@ -10,7 +10,7 @@ from qtune.errors import Infeasible
 from qtune.recommendation.objectives import LATENCIES
 from qtune.recommendation.question import Question, least_dead_share, rate_of
 from qtune.recommendation.screen import Screen
-from qtune.recommendation.space import Style
+from qtune.recommendation.styles import Style
 from qtune.targets import Target
 from qtune.units import format_duration, format_fraction, format_rate, format_usd
 

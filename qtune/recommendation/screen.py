@@ -25,7 +25,8 @@ from qtune.distributions import Distribution, Empirical
 from qtune.errors import ScenarioError
 from qtune.recommendation.objectives import LATENCIES
 from qtune.recommendation.question import Question
-from qtune.recommendation.space import Space, Style
+from qtune.recommendation.space import Space
+from qtune.recommendation.styles import Style
 from qtune.scenario import Scenario
 from qtune.units import format_duration, format_fraction, format_rate
 

@@ -2,8 +2,8 @@
 
 Of each style with each number of instances, the fewest workers that meet the targets are found by doubling and
 halving, from a guess of theory. A style is not simulated when its least bill is above what an answer in hand
-costs: it cannot be cheaper. Costs within half a per cent of each other are the same, and then fewer workers
-and simpler settings win.
+costs: it cannot be cheaper. One that a single run has shown to be dearer is not pursued. Costs within half a per
+cent of each other are the same, and then fewer workers and simpler settings win.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from qtune.recommendation.refusal import COST_SLACK
 from qtune.recommendation.screen import Bounds
-from qtune.recommendation.space import Style
+from qtune.recommendation.styles import Style
 from qtune.recommendation.trials import Laboratory, Trial
 from qtune.units import format_usd
+
+Item = tuple[float, int, int, Style, int, bool]
+"""US dollars a month, rank, a number that makes it unique, style, instances, and whether it was simulated."""
 
 INDIFFERENT: Final = 0.005
 """Bills that differ by less than this share are taken as equal: no forecast of a bill is better."""
@@ -34,18 +37,17 @@ def pick(pool: list[Trial]) -> Trial:
 
 
 class Search:
-    """The search over all styles. ``comes_back`` is asked of every candidate that may become the answer."""
+    """The search over all styles, which fills a pool of candidates that meet the targets."""
 
-    def __init__(
-        self, laboratory: Laboratory, possible: dict[Style, int], comes_back: Callable[[Trial], bool]
-    ) -> None:
+    def __init__(self, laboratory: Laboratory, possible: dict[Style, int]) -> None:
         self.laboratory, self.screen = laboratory, laboratory.screen
-        self._comes_back = comes_back
-        self.least = dict(possible)
+        self._possible = possible
+        self._gaps: dict[Style, int] = {}
+        self._refused = False
         self._order = itertools.count()
         self.pool: list[Trial] = []
         # Usually the least bill, from theory; a style that was simulated once stands with what that run cost.
-        self._heap: list[tuple[float, int, int, Style, int, bool]] = []
+        self._heap: list[Item] = []
         self._dropped = list(self._heap)
         self._slowest: dict[Style, float] = {}
         for style, instances in possible.items():
@@ -72,7 +74,8 @@ class Search:
         for item in again:
             heapq.heappush(self._heap, item)
         while self._heap and self._heap[0][0] <= self.best_usd * (1.0 + INDIFFERENT):
-            _, _, _, style, instances, seen = heapq.heappop(self._heap)
+            item = heapq.heappop(self._heap)
+            _, _, _, style, instances, seen = item
             bounds = self.screen.bounds(style, instances)
             if bounds.reason:
                 continue
@@ -82,45 +85,55 @@ class Search:
                 if peeked.figures:  # again when it is the cheapest, by what one run says it costs
                     self._push(style, instances, peeked.usd)
                     continue
-            self._settle(style, instances, bounds, guess)
-        self._dropped = [item for item in self._heap if item[-1]]
-        for usd, _, _, style, instances, _ in self._dropped:
+            most = self._most_to_win(item, bounds)
+            if most and self.laboratory.trial(style, instances, most).passed:
+                self._settle(style, instances, bounds, min(guess, most))
+            elif most is None:
+                self._settle(style, instances, bounds, guess)
+            else:
+                self._dropped.append(item)
+        dearer = [item for item in self._heap if item[-1]]
+        self._dropped += dearer
+        for usd, _, _, style, instances, _ in dearer:
             self._note_dearer(style, instances, usd)
         self._heap = [item for item in self._heap if not item[-1]]
         heapq.heapify(self._heap)
 
+    def _most_to_win(self, item: Item, bounds: Bounds) -> int | None:
+        """The most workers with which a style that costs the same as the best can still replace it.
+
+        None: it may be cheaper, so any number will do. 0: none.
+        """
+        usd, rank, _, style, instances, _ = item
+        if usd < self.best_usd * (1.0 - INDIFFERENT) or not self.pool:
+            return None
+        if self._refused:
+            return 0  # fewer workers would be asked for by runs that have misled
+        best = pick(self.pool)
+        total = best.instances * best.workers - (0 if rank < best.style.rank else 1)
+        most = min(total // instances // style.step * style.step, self.screen.most_workers(style))
+        return most if most >= bounds.fewest else 0
+
     def _settle(self, style: Style, instances: int, bounds: Bounds, guess: int) -> None:
         """Find what is best of a style with so many instances, and put it into the pool."""
         found = self._fewest(style, instances, bounds, guess)
-        met = found is not None
-        while found is not None and found.usd <= self.best_usd * (1.0 + INDIFFERENT):
-            if self._comes_back(found):
-                self.add(found)
-                return
-            found = self.next_after(found)
+        if found is not None and found.usd <= self.best_usd * (1.0 + INDIFFERENT):
+            self.add(found)
         more = instances < self.screen.most_instances(style)
-        if more and (met or self._worth_more(style, instances)):
+        if more and (found is not None or self._worth_more(style, instances)):
             self._push(style, instances + 1)
 
     def _note_dearer(self, style: Style, instances: int, usd: float) -> None:
+        why = f"one run of it costs {format_usd(usd)}/month: not pursued"
         for trial in self.laboratory.trials.values():
-            if (
-                trial.style is style
-                and trial.instances == instances
-                and trial.fate == "open"
-                and len(trial.figures) == 1
-            ):
-                trial.fate, trial.reason = (
-                    "dearer",
-                    f"one run of it costs {format_usd(usd)}/month: not pursued",
-                )
+            if (trial.style, trial.instances, trial.fate) == (style, instances, "open"):
+                trial.fate, trial.reason = "dearer", why
 
     def present(self) -> Trial | None:
-        """The cheapest fleet that meets the targets in the way in which messages are received now, if there is one."""
-        own = [(style, self.least[style]) for style in self.least if style.rank == 0]
-        for style, instances in own:
-            bounds = self.screen.bounds(style, instances)
-            if not bounds.reason:
+        """The fewest workers that meet the targets in the present way to receive, if any do."""
+        for style, instances in self._possible.items():
+            bounds = self.screen.bounds(style, instances) if style.rank == 0 else None
+            if bounds is not None and not bounds.reason:
                 return self._fewest(style, instances, bounds, self.screen.guess(style, instances, bounds))
         return None
 
@@ -129,18 +142,38 @@ class Search:
         self.pool.append(trial)
         self.laboratory.best_month_usd = self.best_usd
 
-    def next_after(self, trial: Trial) -> Trial | None:
-        """The next larger number of workers that meets the targets; None when there is none."""
-        most = self.screen.most_workers(trial.style)
+    def replace(self, trial: Trial) -> None:
+        """Take a candidate out of the pool that is no answer after all, and put one with more workers in.
+
+        Each time that happens to a style, twice as many workers are added as the time before.
+        """
+        self.pool.remove(trial)
+        most, step = self.screen.most_workers(trial.style), trial.style.step
         workers = trial.workers
-        gap = trial.style.step
         while workers < most:
+            gap = self._gaps.get(trial.style, step)
+            self._gaps[trial.style] = 2 * gap
             workers = min(workers + gap, most)
-            gap *= 2
             after = self.laboratory.trial(trial.style, trial.instances, workers)
             if after.passed:
-                return after
-        return None
+                self.add(after)
+                return
+
+    def refuse(self, trial: Trial) -> None:
+        """Replace a candidate that fresh runs have refused, and put off equals with no more workers than it has.
+
+        They look as good by the same runs that have misled, so trying each in turn would be asking chance.
+        """
+        self._refused = True
+        total = trial.instances * trial.workers
+        for other in list(self.pool):
+            equal = abs(other.usd - trial.usd) <= INDIFFERENT * trial.usd
+            if other is not trial and equal and other.instances * other.workers <= total:
+                other.fate, other.reason = "open", "fresh runs have refused an equal one with as many workers"
+                self.pool.remove(other)
+                style = other.style
+                self._dropped.append((other.usd, style.rank, next(self._order), style, other.instances, True))
+        self.replace(trial)
 
     def _worth_more(self, style: Style, instances: int) -> bool:
         """Whether more instances may help: not when they changed next to nothing the last time."""
@@ -172,14 +205,14 @@ class Search:
                 high -= gap
         else:
             low = workers
-            for gap in _doubling(step):
-                if low >= most:
-                    return None
-                workers = min(low + gap, most)
-                if tried(workers).passed:
+            # A little more often helps; if not, only the most workers tell whether any number does.
+            for workers in (min(low + 2 * step, most), most):
+                if workers > low and tried(workers).passed:
                     high = workers
                     break
                 low = workers
+            if not high:
+                return None
         while high - low > step:
             middle = (low + high) // (2 * step) * step
             low, high = (low, middle) if tried(middle).passed else (middle, high)

@@ -13,7 +13,7 @@ from typing import Final
 
 from qtune.analysis import Estimate, Setup
 from qtune.analysis.intervals import across_replications, missing
-from qtune.errors import InputError, Problem
+from qtune.recommendation.budget import Budget, BudgetSpentError, Progress
 from qtune.recommendation.objectives import (
     Figures,
     Meter,
@@ -25,7 +25,7 @@ from qtune.recommendation.objectives import (
 from qtune.recommendation.question import Question
 from qtune.recommendation.recommendation import Candidate, Check, Fate, Status
 from qtune.recommendation.screen import Screen
-from qtune.recommendation.space import Style
+from qtune.recommendation.styles import Style
 from qtune.result import Result
 from qtune.scenario import Scenario
 from qtune.simulation import iterate
@@ -37,43 +37,6 @@ PROBE_SEEDS: Final = 1_000_000
 HEADROOM_SEEDS: Final = 2_000_000
 CONFIRMING_SEEDS: Final = 3_000_000
 """How far the seeds of each purpose lie above the first one, so that none is used for two."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Budget:
-    """How much may be simulated; what is spent is looked at before each run.
-
-    most_messages: in all runs together. most_messages_per_run: what one run may hold in memory (about 200 bytes
-    a message). most_candidates: settings simulated. The answer says when a budget ended the search.
-    """
-
-    most_messages: int = 200_000_000
-    most_messages_per_run: int = 3_000_000
-    most_candidates: int = 1_000
-
-    def __post_init__(self) -> None:
-        problems = [
-            Problem(where=f"budget.{name}", value=repr(value), message="at least 1 is needed")
-            for name in ("most_messages", "most_messages_per_run", "most_candidates")
-            if (value := getattr(self, name)) < 1
-        ]
-        if problems:
-            raise InputError(problems)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """Where a search is: what it is doing, candidates and runs so far, and the cheapest answer until now."""
-
-    stage: str
-    candidates: int
-    runs: int
-    messages: int
-    best_month_usd: float | None
-
-
-class BudgetSpentError(Exception):
-    """The budget does not allow another run."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -185,6 +148,13 @@ class Laboratory:
         self._judge(found, LOOKS[:1] if once else LOOKS)
         return found
 
+    def deepen(self, trial: Trial, runs: int) -> None:
+        """Judge a candidate by at least so many runs, when others that looked as well have disappointed."""
+        if len(trial.figures) < runs:
+            seeds = range(self.seed + len(trial.figures), self.seed + runs)
+            trial.figures += self._figures(trial, self.simulate(trial.scenario, seeds))
+            self.look(trial)
+
     def _judge(self, trial: Trial, looks: Sequence[int]) -> None:
         """Run a candidate until its targets are decided, or for as long as is looked."""
         if trial.fate == "dearer":
@@ -203,6 +173,14 @@ class Laboratory:
                 trial.reason = f"{type(error).__name__}: {error}"
                 return
             self.look(trial)
+            if len(trial.figures) == 1 and not self._one_run_tells:
+                trial.status = "open"
+
+    @property
+    def _one_run_tells(self) -> bool:
+        """Whether one run shows how runs differ: not if they do by what a burst or a fault happened to meet."""
+        scenario = self.question.scenario
+        return scenario.arrivals.kind != "bursts" and not scenario.faults
 
     def _figures(self, trial: Trial, runs: Iterable[Result]) -> list[Figures]:
         """The figures of runs; the very first one also tells how sure it is by itself."""
