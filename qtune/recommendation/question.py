@@ -29,7 +29,6 @@ class Question:
     setup: of the scenario, from which that of each candidate is made. notes: what was changed, and why.
     """
 
-    asked: Scenario
     scenario: Scenario
     setup: Setup
     targets: Targets
@@ -73,7 +72,7 @@ def pose(scenario: Scenario, targets: Targets, most_messages: int) -> Question:
             "use a shorter horizon, a part of the load, or a larger budget"
         )
         raise InputError(Problem(where="horizon", value=format_duration(posed.horizon_s), message=message))
-    return Question(asked=scenario, scenario=posed, setup=setup, targets=targets, notes=tuple(notes))
+    return Question(scenario=posed, setup=setup, targets=targets, notes=tuple(notes))
 
 
 def rate_of(scenario: Scenario, setup: Setup) -> float:

@@ -27,7 +27,6 @@ class Space:
     styles: tuple[Style, ...]
     workers: tuple[int, int]
     instances: tuple[int, int]
-    kept: frozenset[str]
 
     def settings(self, scenario: Scenario) -> dict[str, object]:
         """What was chosen, by path: the fleet, the knobs that are set, and the lock if it was changed."""
@@ -64,7 +63,6 @@ def space_of(
         instances=(instances, instances)
         if fixed
         else (1, _most("most_instances", most_instances, max(_MOST_INSTANCES, instances))),
-        kept=kept,
     )
 
 
