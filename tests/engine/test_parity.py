@@ -93,7 +93,7 @@ def test_both_engines_have_the_same_rows_whatever_the_plan() -> None:
     assert {name: seen[name] for name in EVERYTHING if seen[name] < 3} == {}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_both_engines_have_the_same_rows_in_twenty_thousand_runs(slow_sqs: str) -> None:
     """The same holds on samples large enough for coincidences of three or four features."""
     seen = agree_on_scenarios(8_000, slow_sqs) + agree_on_plans(12_000)
