@@ -13,6 +13,9 @@ from qtune.recommendation import Targets, recommend
 from qtune.recommendation.headroom import whole
 from qtune.recommendation.objectives import Figures, Meter, checks_of, guard_text, worst_excess
 from qtune.recommendation.question import least_dead_share, pose
+from qtune.recommendation.search import pick
+from qtune.recommendation.styles import Style
+from qtune.recommendation.trials import Trial
 from qtune.scenario import Scenario
 from qtune.simulation import replicate
 
@@ -212,3 +215,24 @@ def test_the_headroom_of_customers_is_whole() -> None:
     )
     assert whole(loop, 1.1) == pytest.approx(8 / 7)
     assert whole(in_memory(), 1.1) == 1.1
+
+
+def test_equal_bills_are_decided_by_workers_and_then_by_simplicity() -> None:
+    """Of settings that cost the same to half a per cent the smallest fleet wins, then the least that is set."""
+    scenario = in_memory()
+
+    def trial(usd: float, workers: int, rank: int) -> Trial:
+        values = {"cost": usd}
+        figures = Figures(values=values, within={}, verdict="stable", verdict_text="", messages=1, lost=0.0)
+        return Trial(
+            style=Style(consumers={}, rank=rank),
+            instances=1,
+            workers=workers,
+            scenario=scenario,
+            setup=setup_of(scenario),
+            figures=[figures],
+        )
+
+    cheap, few, simple, dear = trial(100.0, 9, 0), trial(100.4, 4, 3), trial(100.3, 4, 1), trial(101.0, 1, 0)
+    assert pick([cheap, few, simple, dear]) is simple
+    assert pick([cheap, dear]) is cheap
