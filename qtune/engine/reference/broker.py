@@ -165,7 +165,9 @@ class Broker:
         message = self.rows.messages[row.message]
         now_s = self.clock.now
         if not self.holds(delivery):
-            if not (succeeded and self.plan.accepts_late and message.state in (MESSAGE_READY, MESSAGE_LOCKED)):
+            if not (
+                succeeded and self.plan.accepts_late and message.state in (MESSAGE_READY, MESSAGE_LOCKED)
+            ):
                 row.outcome = DELIVERY_LATE if succeeded else DELIVERY_FAILED
                 return False
             self.take_away(message)
