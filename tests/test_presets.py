@@ -14,6 +14,7 @@ from qtune.providers.memory import MemoryQueue
 from qtune.providers.servicebus import ServiceBusQueue
 from qtune.providers.sqs import SqsQueue
 from qtune.scenario import Scenario
+from qtune.shipped import models_dir
 
 NAMES = (
     "azure-high-throughput",
@@ -58,7 +59,7 @@ def test_a_preset_can_be_applied_and_written(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_the_document_leaves_open_is_named(name: str) -> None:
     """Each setting of a preset is the document's, which its comment names, or is called left open."""
-    path = Path(__file__).parent.parent / "models" / "presets" / f"{name}.yaml"
+    path = models_dir() / "presets" / f"{name}.yaml"
     lines = path.read_text(encoding="utf-8").split("queue:\n")[1].splitlines()
     settings = [line for line in lines if line.startswith("  ") and ":" in line.split("#")[0]]
     bare = [
