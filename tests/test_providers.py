@@ -17,6 +17,7 @@ from qtune.presets import dump_scenario, load_scenario
 from qtune.providers.base import DeliverySemantics, ReceiveBehaviour
 from qtune.providers.registry import BUILT_IN, all_providers
 from qtune.scenario import Scenario
+from qtune.shipped import models_dir
 
 
 def scenario(queue: dict[str, Any], **consumers: Any) -> Scenario:
@@ -261,7 +262,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def install(site: Path, target: str, name: str = "tape") -> None:
     """Install a package that offers a provider."""
-    model = (Path(__file__).parent.parent / "models" / "sqs.yaml").read_text(encoding="utf-8")
+    model = (models_dir() / "sqs.yaml").read_text(encoding="utf-8")
     model = model.replace("provider: sqs", "provider: tape").replace("boto3:", "reel:")
     (site / "tape.yaml").write_text(model, encoding="utf-8")
     code = PACKAGE.replace("MODEL", repr(str(site / "tape.yaml"))).replace(
