@@ -25,7 +25,7 @@ errs by at most half a round trip and to the safe side: a lock that ends within 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -151,10 +151,6 @@ class Plan:
         lengths_s = np.minimum(ends_s, self.horizon_s) - np.minimum(self.segment_start_s, self.horizon_s)
         expected = float((lengths_s * self.segment_rate_per_s).sum())
         return min(expected, self.messages_most) if self.messages_most else expected
-
-    def with_seed(self, seed: int) -> Plan:
-        """The same plan under another seed (not for bursts, whose phases are drawn when the plan is made)."""
-        return replace(self, seed=seed)
 
 
 class Slots(NamedTuple):

@@ -35,6 +35,7 @@ from qtune.engine.kernel.workers import (
 )
 from qtune.engine.kernel.world import (
     FINISHED,
+    FLOWS_FULL,
     MORE_BACKGROUND,
     MORE_CALLS,
     MORE_DELIVERIES,
@@ -178,6 +179,8 @@ def room(w):  # type: ignore[no-untyped-def]
         return MORE_LOCKS
     if background < 0:
         return MORE_BACKGROUND
+    if b.overflow > 0:
+        return FLOWS_FULL
     messages = len(w.messages) - (b.created - b.messages_from) - 1
     if messages < 0:
         return MORE_MESSAGES

@@ -121,6 +121,10 @@ def flow(w, receiver, limit, now_s):  # type: ignore[no-untyped-def]
     row.flow_count += 1
     row.last_flow_s = max(row.last_flow_s, now_s + half_s)
     mask = w.flow_s.shape[1] - 1
+    if row.flow_tail - row.flow_head > mask:
+        w.broker.overflow = 1
+        w.broker.sure = 0
+        return
     w.flow_s[receiver, row.flow_tail & mask] = row.last_flow_s
     w.flow_limit[receiver, row.flow_tail & mask] = limit
     if row.flow_tail == row.flow_head:

@@ -28,7 +28,7 @@ BROKER: Final = _record(
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
-    "pauses tick changed sure",
+    "pauses tick changed sure overflow",
 )
 CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -178,8 +178,14 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
     slots = slots_of(plan)
     tables, values = _tables(plan)
     consumers, receivers, workers = plan.consumers, plan.receivers_total, plan.workers_total
-    width = _power(2 * plan.batch + plan.prefetch + plan.in_hand_limit + plan.workers + 4)
-    flows = 1 if plan.discipline == POLL else _power(max(plan.in_hand_limit + plan.workers + 2, 64))
+    # A burst link has at most one batch in the worker's hands, one read, one left lying, and its credit on the way; a
+    # flow is sent for every free place, or for every call, which uses up a message or waits.
+    width = _power(4 * plan.batch + plan.prefetch + plan.in_hand_limit + plan.workers + 8)
+    flows = (
+        1
+        if plan.discipline == POLL
+        else _power(max(plan.in_hand_limit + plan.workers + 2, 4 * plan.batch, 64))
+    )
     burst = plan.discipline == LINK_BURST
     leaves = _power(slots.total)
     # Memory that is never touched costs nothing, and copying rows into a larger table does.
