@@ -35,10 +35,10 @@ from qtune.engine.kernel.workers import (
 )
 from qtune.engine.kernel.world import (
     FINISHED,
-    FLOWS_FULL,
     MORE_BACKGROUND,
     MORE_CALLS,
     MORE_DELIVERIES,
+    MORE_FLOWS,
     MORE_LOCKS,
     MORE_MESSAGES,
 )
@@ -179,8 +179,9 @@ def room(w):  # type: ignore[no-untyped-def]
         return MORE_LOCKS
     if background < 0:
         return MORE_BACKGROUND
-    if b.overflow > 0:
-        return FLOWS_FULL
+    if b.flows_short > 0:
+        b.flows_short = 0
+        return MORE_FLOWS
     messages = len(w.messages) - (b.created - b.messages_from) - 1
     if messages < 0:
         return MORE_MESSAGES

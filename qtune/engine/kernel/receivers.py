@@ -20,6 +20,7 @@ from qtune.engine.kernel.broker import (
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.compiled import step
 from qtune.engine.kernel.draws import value
+from qtune.engine.kernel.world import FLOWS_AT_ONCE
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL
 from qtune.result import CALL_EMPTY, CALL_OK, OP_RECEIVE
 
@@ -121,15 +122,14 @@ def flow(w, receiver, limit, now_s):  # type: ignore[no-untyped-def]
     row.flow_count += 1
     row.last_flow_s = max(row.last_flow_s, now_s + half_s)
     mask = w.flow_s.shape[1] - 1
-    if row.flow_tail - row.flow_head > mask:
-        w.broker.overflow = 1
-        w.broker.sure = 0
-        return
     w.flow_s[receiver, row.flow_tail & mask] = row.last_flow_s
     w.flow_limit[receiver, row.flow_tail & mask] = limit
     if row.flow_tail == row.flow_head:
         set_slot(w, w.slots.requests + receiver, row.last_flow_s)
     row.flow_tail += 1
+    if mask - (row.flow_tail - row.flow_head) < FLOWS_AT_ONCE:
+        w.broker.flows_short = 1
+        w.broker.sure = 0
 
 
 @step

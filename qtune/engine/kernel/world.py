@@ -28,7 +28,7 @@ BROKER: Final = _record(
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
-    "pauses tick changed sure overflow",
+    "pauses tick changed sure flows_short",
 )
 CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -55,6 +55,9 @@ TABLE: Final = _record("", "kind offset count")
 
 STREAMED_ROWS: Final = 1 << 16
 
+FLOWS_AT_ONCE: Final = 8
+"""More than a link tells the broker in one event."""
+
 # What the loop says when it returns.
 FINISHED: Final = 0
 MORE_MESSAGES: Final = 1
@@ -62,7 +65,7 @@ MORE_DELIVERIES: Final = 2
 MORE_CALLS: Final = 3
 MORE_LOCKS: Final = 4
 MORE_BACKGROUND: Final = 5
-FLOWS_FULL: Final = 6
+MORE_FLOWS: Final = 6
 
 
 _NUMBERS: Final = [f.name for f in fields(Plan) if f.type in ("int", "float", "bool")]
@@ -178,14 +181,9 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
     slots = slots_of(plan)
     tables, values = _tables(plan)
     consumers, receivers, workers = plan.consumers, plan.receivers_total, plan.workers_total
-    # A burst link has at most one batch in the worker's hands, one read, one left lying, and its credit on the way; a
-    # flow is sent for every free place, or for every call, which uses up a message or waits.
+    # A burst link has at most one batch in its worker's hands, one read, one left lying, and its credit on the way.
     width = _power(4 * plan.batch + plan.prefetch + plan.in_hand_limit + plan.workers + 8)
-    flows = (
-        1
-        if plan.discipline == POLL
-        else _power(max(plan.in_hand_limit + plan.workers + 2, 4 * plan.batch, 64))
-    )
+    flows = 1 if plan.discipline == POLL else _power(plan.in_hand_limit + plan.workers + 4 * FLOWS_AT_ONCE)
     burst = plan.discipline == LINK_BURST
     leaves = _power(slots.total)
     # Memory that is never touched costs nothing, and copying rows into a larger table does.
@@ -273,9 +271,16 @@ def grown(world: World, code: int) -> World:
         )
     if code == MORE_BACKGROUND:
         return world.with_arrays(background=_wider(world.background, 0, broker.background))
-    raise AssertionError(
-        f"the loop returned {code}: more credit is on its way than a link was given room for"
-    )
+    if code == MORE_FLOWS:
+        rings = {"flow_s": world.flow_s, "flow_limit": world.flow_limit}
+        spans = list(zip(world.receivers.flow_head, world.receivers.flow_tail, strict=True))
+        return world.with_arrays(
+            **{
+                name: np.stack([_wider(ring, *span) for ring, span in zip(rows, spans, strict=True)])
+                for name, rows in rings.items()
+            }
+        )
+    raise AssertionError(f"the loop returned {code}, which asks for nothing")
 
 
 def _wider(ring: Array, head: int, tail: int) -> Array:
