@@ -12,7 +12,7 @@ from qtune.scenario import Scenario
 from qtune.simulation import Engine, iterate, simulate
 from qtune.units import parse_fraction
 
-REPLICATIONS: Final = 10
+WIDTH: Final = 0.05
 MOST_REPLICATIONS: Final = 40
 
 Progress = Callable[[int, int], None]
@@ -33,9 +33,9 @@ def predict(
 
     seed: of the first run; None takes the scenario's own, and the others count up from it.
     seeds: of all the runs instead, as an exported preset stores them.
-    replications: how many runs; None takes 10. With a width it is the most, and None allows 40.
+    replications: how many runs. With a width it is the most, and None allows 40.
     width: run until the interval of the p95 reaches no more than this share of it to each side ("5%"), and
-        five times or more.
+        five times or more. None is 5 %, unless replications or seeds say which runs to make.
     progress: called after each run.
     InputError for a width that is no share, for seeds together with a seed, a number or a width, and for
     whatever :func:`simulate` and :func:`summarize` refuse.
@@ -45,6 +45,8 @@ def predict(
         raise InputError(Problem(where="seeds", value=str(list(seeds)), message=message))
     if seed is not None:
         scenario = scenario.replace("seed", seed)
+    if width is None and replications is None and seeds is None:
+        width = WIDTH
     if width is not None:
         return _until_narrow(
             scenario,
@@ -54,8 +56,8 @@ def predict(
             progress,
         )
     if seeds is None:
-        count = REPLICATIONS if replications is None else replications
-        seeds = range(scenario.seed, scenario.seed + count)
+        assert replications is not None  # or there is a width
+        seeds = range(scenario.seed, scenario.seed + replications)
     results: list[Result] = []
     for result in iterate(scenario, seeds, engine=engine):
         results.append(result)

@@ -8,6 +8,7 @@ says how precise it is: an interval wider than that could not see the error it i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def agrees(values: Iterable[float], exact: float, *, precision: float) -> None:
 
 def replications(engine: str, plan: Plan) -> list[Rows]:
     """Independent runs of a plan: many long ones of the kernel, fewer and shorter ones of the reference."""
-    return [run(engine, plan.with_seed(seed)) for seed in range(1, REPLICATIONS[engine] + 1)]
+    return [run(engine, replace(plan, seed=seed)) for seed in range(1, REPLICATIONS[engine] + 1)]
 
 
 def waits_s(rows: Rows) -> Floats:

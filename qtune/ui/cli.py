@@ -56,10 +56,10 @@ def simulate(
         int | None, typer.Option(min=0, help="Of the first run; default: the scenario's.")
     ] = None,
     replications: Annotated[
-        int | None, typer.Option(min=1, help="Runs with different seeds; default 10. With --width: at most.")
+        int | None, typer.Option(min=1, help="So many runs with different seeds. With --width: at most.")
     ] = None,
     width: Annotated[
-        str | None, typer.Option(help="Run until the p95 is known to this share of it, such as 5%.")
+        str | None, typer.Option(help="Run until the p95 is known to this share of it; default 5%.")
     ] = None,
     engine: Annotated[Engine, typer.Option(help="kernel is compiled; reference is SimPy.")] = "kernel",
     save: Annotated[

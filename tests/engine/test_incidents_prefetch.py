@@ -193,7 +193,7 @@ def test_random_service_rounds_the_cliff_off() -> None:
         plan = link(
             Exponential(mean=0.1), places, taken=True, max_deliveries=0, horizon_s=3600.0, **at_once(50_000)
         )
-        runs = [run("kernel", plan.with_seed(seed)) for seed in range(5)]
+        runs = [run("kernel", replace(plan, seed=seed)) for seed in range(5)]
         return [wasted(rows) / handler_calls(rows) for rows in runs]
 
     assert max(share(450)) == 0.0
@@ -227,13 +227,13 @@ def test_a_large_buffer_never_recovers_from_a_freeze() -> None:
     """
     for seed in range(1, 6):
         for freeze_s in (100.0, 150.0):
-            rows = run("kernel", frozen(1000, freeze_s).with_seed(seed))
+            rows = run("kernel", replace(frozen(1000, freeze_s), seed=seed))
             due_before = np.count_nonzero(rows.messages["due_s"] < 600.0)
             assert abs(count(rows, MESSAGE_COMPLETED) - due_before) <= 20
             assert last(rows, "completed_s") < 601.0
             assert 60_000 < wasted(rows) < 66_001
             assert 400 < count(rows, MESSAGE_DEAD_LETTERED) < 900
-        harmless = run("kernel", frozen(1000, 60.0).with_seed(seed))
+        harmless = run("kernel", replace(frozen(1000, 60.0), seed=seed))
         assert wasted(harmless) < 10
         assert last(harmless, "completed_s") > 7190.0
 
@@ -241,7 +241,7 @@ def test_a_large_buffer_never_recovers_from_a_freeze() -> None:
 def test_dropping_dead_messages_before_handling_recovers() -> None:
     """If the client looks at the lock before it handles, the same freeze costs few calls and is over."""
     for seed in range(1, 6):
-        rows = run("kernel", frozen(1000, 150.0, drops_expired=True).with_seed(seed))
+        rows = run("kernel", replace(frozen(1000, 150.0, drops_expired=True), seed=seed))
         outcome = rows.deliveries["outcome"]
         assert np.count_nonzero(outcome == DELIVERY_DROPPED) > 500
         assert wasted(rows) < 200
