@@ -314,6 +314,9 @@ def test_a_wait_for_the_compiler_is_explained(
         progress.make_ready(steps)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(progress, "COMPILING_AFTER_S", 0.0)
+    many = progress._ONE_MESSAGE.replace("messages: 1}", "messages: 100000}")
+    assert many != progress._ONE_MESSAGE
+    monkeypatch.setattr(progress, "_ONE_MESSAGE", many)  # so that it is not over before it is looked at
     with progress.progress() as steps:
         progress.make_ready(steps)
     assert capsys.readouterr().err == f"qtune: {progress.COMPILING}\n"
