@@ -213,18 +213,20 @@ def test_prefetched_messages_are_handed_out_dead(engine: str) -> None:
 
 
 def test_calls_that_time_out_faster_than_credit_travels_lose_none(engine: str) -> None:
-    """Calls of 10 ms over a way of 1 s have a hundred grants of credit on their way, and all arrive.
+    """Calls of 10 ms over a way of 2 s have two hundred grants of credit on their way, and each arrives in its time.
 
     Each grant is for one message beyond what was read, so the broker pushes one, and the next only when that was read.
     """
     plan = client(
-        work_s=0.5, round_trip_s=2.0, wait_s=0.01, horizon_s=20.0, settle_mode=SETTLE_CONCURRENT, **at_once(5)
+        work_s=0.5, round_trip_s=4.0, wait_s=0.01, horizon_s=30.0, settle_mode=SETTLE_CONCURRENT, **at_once(5)
     )
     rows = run(engine, plan)
     calls = rows.calls[rows.calls["op"] == OP_RECEIVE]
     first_s = rows.deliveries["received_s"][0]
     before = calls["end_s"] < first_s
-    assert first_s == 2.0
+    assert first_s == 4.0
     assert before.sum() == pytest.approx(first_s / plan.wait_s, abs=1)
     assert (calls["count"][before] == 0).all()
     assert (rows.deliveries["outcome"][: len(rows.messages)] == DELIVERY_COMPLETED).all()
+    # After half a second of work the next call grants, and its message is there a round trip later.
+    assert rows.deliveries["received_s"] == pytest.approx(4.0 + 4.5 * np.arange(5))
