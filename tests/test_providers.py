@@ -230,7 +230,7 @@ class Tape(Provider):
     queue_type = TapeQueue
     limits = ()
     clients = {"reel": ClientTraits(
-        name="reel", discipline="poll", receive_calls=True, receivers="one", polling=("permits",),
+        name="reel", discipline="poll", receivers="one", polling=("permits",),
         settle=("each",), renew_after_s=lambda lock_s: lock_s / 3, receive_wait_s=5.0, sources={},
     )}
     default_client = "reel"

@@ -54,7 +54,6 @@ CLIENTS: Mapping[str, ClientTraits] = {
     "in-process": ClientTraits(
         name="in-process",
         discipline="poll",
-        receive_calls=True,
         receivers="one",
         polling=("permits", "buffer"),
         settle=("each", "concurrent"),

@@ -32,7 +32,6 @@ class ClientTraits:
     """How one client library behaves, as far as its users cannot change it.
 
     discipline, credit_returned, linger_s, keepalive_s: as in ReceiveBehaviour.
-    receive_calls: True if the application calls receive, False if the library pushes messages to handlers.
     receivers: "any", "one" per instance, or one per "worker".
     settlement_waits: False if a settlement is sent without waiting for the broker's answer.
     renew_after_s: from the lock's length to the time of the renewal call after the lock's start.
@@ -44,7 +43,6 @@ class ClientTraits:
 
     name: str
     discipline: Literal["poll", "link_sliding", "link_burst"]
-    receive_calls: bool
     receivers: Literal["any", "one", "worker"]
     polling: tuple[str, ...] = ()
     settle: tuple[str, ...]

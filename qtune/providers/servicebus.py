@@ -156,7 +156,6 @@ def _python(name: str, *, settlement_waits: bool, source: str) -> ClientTraits:
     return ClientTraits(
         name=name,
         discipline="link_burst",
-        receive_calls=True,
         receivers="worker",
         settle=("each", "concurrent"),
         settlement_waits=settlement_waits,
@@ -192,7 +191,6 @@ CLIENTS: Mapping[str, ClientTraits] = {
     "azure-processor": ClientTraits(
         name="azure-processor",
         discipline="link_sliding",
-        receive_calls=False,
         receivers="one",
         settle=("each", "concurrent"),
         renew_after_s=_processor_renews_after,

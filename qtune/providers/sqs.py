@@ -92,7 +92,6 @@ CLIENTS: Mapping[str, ClientTraits] = {
     "boto3": ClientTraits(
         name="boto3",
         discipline="poll",
-        receive_calls=True,
         receivers="any",
         polling=("loop", "permits", "buffer"),
         settle=("each", "batch", "concurrent"),
