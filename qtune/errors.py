@@ -6,9 +6,7 @@
     │   ├── ScenarioError       a scenario that contradicts itself, a limit, or its schema
     │   └── ModelError          a provider model that cannot be read or trusted
     ├── AnswerIsNo              exit code 1: the question was understood and the answer is no
-    │   ├── Infeasible          no setting meets the targets
-    │   ├── Unstable            the offered load exceeds the capacity: the backlog grows without bound
-    │   └── TargetMissed        this setting misses a target
+    │   └── Infeasible          no setting meets the targets
     └── ProviderFailure         exit code 3: a broker or its SDK failed; nothing is known about the question
 
 A program that scripts qtune can therefore tell "no" (1) from "wrongly asked" (2) and "try again" (3).
@@ -94,14 +92,6 @@ class AnswerIsNo(QtuneError):  # noqa: N818 - an answer, not an error
 
 class Infeasible(AnswerIsNo):
     """No setting in the searched range meets the targets."""
-
-
-class Unstable(AnswerIsNo):
-    """The offered load exceeds the capacity, so the backlog grows for as long as one looks."""
-
-
-class TargetMissed(AnswerIsNo):
-    """The setting that was asked about misses at least one target."""
 
 
 class ProviderFailure(QtuneError):  # noqa: N818

@@ -16,9 +16,7 @@ from qtune.errors import (
     ProviderFailure,
     QtuneError,
     ScenarioError,
-    TargetMissed,
     UnitError,
-    Unstable,
     did_you_mean,
     text_of,
 )
@@ -42,7 +40,7 @@ def all_errors() -> set[type[QtuneError]]:
     ("kinds", "exit_code"),
     [
         ((QtuneError, InputError, UnitError, ScenarioError, ModelError), 2),
-        ((AnswerIsNo, Infeasible, Unstable, TargetMissed), 1),
+        ((AnswerIsNo, Infeasible), 1),
         ((ProviderFailure,), 3),
     ],
 )
@@ -111,9 +109,9 @@ def test_a_value_cannot_take_over_the_terminal() -> None:
 
 def test_an_answer_that_is_no_carries_its_numbers() -> None:
     """The text of a "no" is its message, and the numbers behind it are there for a program."""
-    error = Unstable("the backlog grows by 20/s", {"growth_per_s": 20.0})
-    assert str(error) == "the backlog grows by 20/s"
-    assert error.data == {"growth_per_s": 20.0}
+    error = Infeasible("no setting meets the targets", {"least_month_usd": 20.0})
+    assert str(error) == "no setting meets the targets"
+    assert error.data == {"least_month_usd": 20.0}
     assert Infeasible("no setting meets the targets").data == {}
 
 
@@ -121,7 +119,7 @@ def test_an_answer_that_is_no_carries_its_numbers() -> None:
     "error",
     [
         UnitError([PREFETCH, LOCK]),
-        TargetMissed("p99 is 2s", {"p99_s": 2.0}),
+        Infeasible("p99 is 2s at best", {"p99_s": 2.0}),
         ProviderFailure("no connection"),
     ],
     ids=lambda error: type(error).__name__,
