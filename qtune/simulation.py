@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from os import cpu_count
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from qtune.result import Result
 from qtune.scenario import Scenario
 
 Engine = Literal["kernel", "reference"]
+T = TypeVar("T")
 Tables = tuple[np.ndarray[Any, np.dtype[Any]], ...]
 
 
@@ -92,12 +93,32 @@ def iterate(
     scenario: Scenario, seeds: Sequence[int], *, engine: Engine = "kernel", threads: int | None = None
 ) -> Iterator[Result]:
     """One run for each seed, in this order, several at a time."""
+    return read_each(scenario, seeds, lambda result: result, engine=engine, threads=threads)
+
+
+def read_each(
+    scenario: Scenario,
+    seeds: Sequence[int],
+    read: Callable[[Result], T],
+    *,
+    engine: Engine = "kernel",
+    threads: int | None = None,
+) -> Iterator[T]:
+    """What ``read`` makes of one run for each seed, in this order, several at a time.
+
+    A run is read in the thread that made it, and its rows are gone when nothing that was made holds them: so the
+    reading is done at the same time too, and there are no more rows than threads.
+    """
     workers = min(len(seeds), threads or cpu_count() or 1)
+
+    def one(seed: int) -> T:
+        return read(simulate(scenario, seed=seed, engine=engine))
+
     if workers <= 1 or engine != "kernel":
-        yield from (simulate(scenario, seed=seed, engine=engine) for seed in seeds)
+        yield from map(one, seeds)
         return
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(lambda seed: simulate(scenario, seed=seed, engine=engine), seeds)
+        yield from pool.map(one, seeds)
 
 
 def _seeds(scenario: Scenario, count: int, seed: int | None) -> range:

@@ -102,9 +102,13 @@ class Target:
             return None
         return value <= self.bound if self.sense == "at most" else value >= self.bound
 
+    def shown(self, value: float) -> str:
+        """A value of the metric as text, in the unit of the bound."""
+        return _FORMATS[self.unit](value)
+
     def __str__(self) -> str:
         sign = "<=" if self.sense == "at most" else ">="
-        return f"{self.metric} {sign} {_FORMATS[self.unit](self.bound)}"
+        return f"{self.metric} {sign} {self.shown(self.bound)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

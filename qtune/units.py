@@ -183,6 +183,11 @@ def format_usd(amount_usd: float) -> str:
     return f"{sign}${amount_usd:.2f}" if float(digits) >= 1 else f"{sign}${digits}"
 
 
+def format_count(number: int, noun: str) -> str:
+    """So many of a thing, such as 1 core or 1,000 cores; of a noun that takes an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _split(
     value: object, where: str, kind: str, examples: str, *, unit_optional: bool = False
 ) -> tuple[Fraction, str, str]:

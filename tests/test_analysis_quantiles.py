@@ -11,6 +11,9 @@ from handmade import lindley
 from scipy.stats import binom
 
 from qtune.analysis.intervals import (
+    ANY,
+    AT_LEAST_0,
+    SHARE,
     Estimate,
     Floats,
     across_replications,
@@ -156,7 +159,7 @@ def test_how_an_interval_was_made_is_said() -> None:
     long, short = m_m_1(rng, 1_000), m_m_1(rng, 40)
     assert estimate_quantile([long], 0.5, 0.95).method == "batch means (20 batches of one run)"
     assert "taken as independent" in estimate_quantile([short], 0.5, 0.95).method
-    assert estimate_quantile([long, short], 0.5, 0.95).method == "Student t over 2 replications"
+    assert estimate_quantile([long, short], 0.5, 0.95).method == "Student t over 2 replications, ended at 0"
 
 
 def test_an_open_upper_end_is_open() -> None:
@@ -169,9 +172,34 @@ def test_an_open_upper_end_is_open() -> None:
 
 def test_one_replication_without_a_value_leaves_no_mean() -> None:
     """A mean over those replications that reached the quantile would be a statistic of survivors."""
-    estimate = across_replications([1.0, math.nan, 2.0], unit="s", reason="not reached")
+    estimate = across_replications([1.0, math.nan, 2.0], possible=AT_LEAST_0, unit="s", reason="not reached")
     assert not estimate.known
     assert estimate.reason == "not reached in 1 of 3 replications"
+
+
+def test_an_interval_does_not_leave_what_is_possible() -> None:
+    """No latency is below 0 s and no share above 1: an interval ends there and says so. A difference does not."""
+    few = across_replications([1.0, 9.0], possible=AT_LEAST_0, unit="s")
+    assert few.low == 0.0 < few.value < few.high
+    assert few.method == "Student t over 2 replications, ended at 0"
+    share = across_replications([0.5, 1.0], possible=SHARE)
+    assert (share.low, share.high) == (0.0, 1.0)
+    assert share.method.endswith("ended at 0 and 1")
+    assert across_replications([1.0, 9.0], possible=ANY).low < 0.0
+    assert within_one_run(np.arange(50.0) ** 8, possible=AT_LEAST_0, unit="s", confidence=0.99).low == 0.0
+
+
+def test_an_interval_that_ends_at_0_holds_the_truth_as_often() -> None:
+    """Cutting off what cannot be takes no true value away: an interval holds the mean exactly if the whole one did."""
+    rng, mean = np.random.default_rng(6), 1.0
+    cut = 0
+    for _ in range(500):
+        values = rng.exponential(mean, 3)
+        _, low, high = student_interval(values, 0.95)
+        found = across_replications(values, possible=AT_LEAST_0)
+        assert (found.low <= mean <= found.high) == (low <= mean <= high)
+        cut += low < 0.0
+    assert cut > 0
 
 
 def test_student_intervals_are_the_textbook_ones() -> None:
@@ -187,7 +215,10 @@ def test_batches_are_means_of_neighbours() -> None:
     assert batch_means(np.arange(50.0)).tolist() == [4.5, 14.5, 24.5, 34.5, 44.5]
     assert batch_means(np.arange(1_000.0)).size == 20
     assert batch_means(np.arange(49.0)).size == 0
-    assert "too few for batch means" in within_one_run(np.arange(49.0), unit="s", confidence=0.95).reason
+    assert (
+        "too few for batch means"
+        in within_one_run(np.arange(49.0), possible=AT_LEAST_0, unit="s", confidence=0.95).reason
+    )
 
 
 @pytest.mark.parametrize("confidence", [0.0, 0.4, 1.0, 95.0, math.nan])

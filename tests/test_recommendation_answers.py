@@ -184,6 +184,6 @@ def test_a_candidate_whose_runs_fail_is_no_answer(monkeypatch: pytest.MonkeyPatc
     def fails(scenario: Scenario, *args: object, **kwargs: object) -> object:
         raise RuntimeError("the engine stopped")
 
-    monkeypatch.setattr("qtune.recommendation.trials.iterate", fails)
+    monkeypatch.setattr("qtune.recommendation.trials.read_each", fails)
     with pytest.raises(RuntimeError, match="the engine stopped"):
         recommend(in_memory(), "p95=1s")

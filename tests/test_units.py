@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from qtune.errors import UnitError, text_of
 from qtune.units import (
+    format_count,
     format_duration,
     format_fraction,
     format_rate,
@@ -297,3 +298,13 @@ def test_what_is_shown_can_be_read_again(value: float, fraction: float) -> None:
 def test_a_share_short_of_all_is_never_shown_as_all(fraction: float) -> None:
     """Only 1 itself is 100%: the last lost message in a billion stays visible."""
     assert format_fraction(fraction) != "100%"
+
+
+def test_a_count_agrees_with_its_noun() -> None:
+    """One core, two cores: a count is shown with its thousands apart and its noun in the right number."""
+    assert [format_count(number, "core") for number in (0, 1, 2, 12_000)] == [
+        "0 cores",
+        "1 core",
+        "2 cores",
+        "12,000 cores",
+    ]

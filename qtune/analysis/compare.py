@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from qtune.analysis.intervals import (
+    ANY,
     Estimate,
     Floats,
     across_replications,
@@ -165,10 +166,10 @@ def _latencies(a: Result, b: Result, warm_up_s: float) -> tuple[Floats, Floats, 
 
 def _mean_difference(pairs: Sequence[tuple[Floats, Floats]], confidence: float) -> Estimate:
     if len(pairs) == 1:
-        return within_one_run(pairs[0][1] - pairs[0][0], unit="s", confidence=confidence)
+        return within_one_run(pairs[0][1] - pairs[0][0], possible=ANY, unit="s", confidence=confidence)
     means = [float((y - x).mean()) if x.size else math.nan for x, y in pairs]
     reason = "no message was completed with both settings"
-    return across_replications(means, unit="s", confidence=confidence, reason=reason)
+    return across_replications(means, possible=ANY, unit="s", confidence=confidence, reason=reason)
 
 
 def _variance_ratio(pairs: Sequence[tuple[Floats, Floats]]) -> float:
@@ -197,6 +198,7 @@ def _differences(
     return {
         name: across_replications(
             values,
+            possible=ANY,
             unit=summaries[0].numbers[name].unit,
             confidence=confidence,
             reason="one of the two settings has no value",

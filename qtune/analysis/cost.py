@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from qtune.analysis.intervals import Estimate, across_replications, json_number
-from qtune.analysis.measures import calls_from
+from qtune.analysis.intervals import AT_LEAST_0, Estimate, across_replications, json_number
+from qtune.analysis.measures import ended_calls
 from qtune.analysis.setup import Setup, setup_of
 from qtune.providers.prices import Prices, RequestPrice
 from qtune.result import CALL_EMPTY, OP_RECEIVE, OP_SEND, Result
@@ -76,13 +76,16 @@ def cost_of(results: Sequence[Result], *, warm_up_s: float, confidence: float) -
         for usd, count in zip(totals, completed, strict=True)
     ]
     return Cost(
-        requests_per_month=across_replications(monthly, confidence=confidence),
-        requests_usd=across_replications(requests_usd, unit="USD", confidence=confidence),
+        requests_per_month=across_replications(monthly, possible=AT_LEAST_0, confidence=confidence),
+        requests_usd=across_replications(
+            requests_usd, possible=AT_LEAST_0, unit="USD", confidence=confidence
+        ),
         capacity_usd=capacity_usd,
         compute_usd=compute_usd,
-        month_usd=across_replications(totals, unit="USD", confidence=confidence),
+        month_usd=across_replications(totals, possible=AT_LEAST_0, unit="USD", confidence=confidence),
         million_messages_usd=across_replications(
             [1e6 * usd for usd in per_message],
+            possible=AT_LEAST_0,
             unit="USD",
             confidence=confidence,
             reason="no message was completed",
@@ -102,9 +105,8 @@ def billed_requests(
     """
     if price is None:
         return 0.0
-    calls = calls_from(result, warm_up_s)
+    calls = ended_calls(result, warm_up_s)
     chunks_each = max(math.ceil(message_bytes / price.chunk_bytes), 1)
-    calls = calls[: calls.size - int(np.count_nonzero(np.isnan(calls["end_s"])))]
     count = calls["count"].astype(np.float64)
     empty = calls["outcome"] == CALL_EMPTY
     payload = (calls["op"] == OP_SEND) | (calls["op"] == OP_RECEIVE)

@@ -5,6 +5,11 @@ two or more replications the interval is Student's t over the replications. With
 means: the run is cut into consecutive batches, long against the memory of the queue, whose means are nearly
 independent (Law, "Simulation Modeling and Analysis", 5th ed., 9.5). How it was made is written in
 `Estimate.method`.
+
+Student's t knows nothing of what it measures, so a few replications that differ much give a latency "from -7 s to
+14 s". No latency is below 0 s and no share above 1: the interval is what it has in common with the values that are
+possible. The true value is one of these, so it is held just as often as before. An interval of logarithms, which
+keeps above 0 too, has no answer where a replication counted 0, and most replications count 0 lost messages.
 """
 
 from __future__ import annotations
@@ -25,6 +30,13 @@ NOT_REACHED: Final = "not reached"
 BATCHES: Final = 20
 FEWEST_BATCHES: Final = 5
 FEWEST_IN_BATCH: Final = 10
+
+Possible = tuple[float, float]
+"""The least and the most that a number can be."""
+
+ANY: Final[Possible] = (-math.inf, math.inf)
+AT_LEAST_0: Final[Possible] = (0.0, math.inf)
+SHARE: Final[Possible] = (0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,10 +126,16 @@ def student_interval(values: Floats | Sequence[float], confidence: float) -> tup
 
 
 def across_replications(
-    values: Floats | Sequence[float], *, unit: str = "1", confidence: float = 0.95, reason: str = ""
+    values: Floats | Sequence[float],
+    *,
+    possible: Possible,
+    unit: str = "1",
+    confidence: float = 0.95,
+    reason: str = "",
 ) -> Estimate:
     """The mean over replications with its interval; without a value when any replication has none.
 
+    possible: the least and the most that such a number can be, which the interval does not leave.
     reason: why a replication can lack its value. A mean over the others would be a statistic of survivors.
     """
     array = np.asarray(values, dtype=np.float64)
@@ -129,8 +147,16 @@ def across_replications(
     if array.size < 2:
         why = "one replication has no interval for this number: run more"
         return Estimate(value=mean, unit=unit, replications=array.size, reason=why)
-    method = f"Student t over {array.size} replications"
+    low, high, cut = inside(low, high, possible)
+    method = f"Student t over {array.size} replications{cut}"
     return Estimate(value=mean, low=low, high=high, unit=unit, method=method, replications=array.size)
+
+
+def inside(low: float, high: float, possible: Possible) -> tuple[float, float, str]:
+    """The part of an interval that is possible, and what to add to its method."""
+    least, most = possible
+    cut = [f"{end:g}" for end, is_cut in ((least, low < least), (most, high > most)) if is_cut]
+    return max(low, least), min(high, most), f", ended at {' and '.join(cut)}" if cut else ""
 
 
 def batches_of(count: int) -> int:
@@ -149,7 +175,7 @@ def batch_means(values: Floats) -> Floats:
     return means
 
 
-def within_one_run(values: Floats, *, unit: str, confidence: float) -> Estimate:
+def within_one_run(values: Floats, *, possible: Possible, unit: str, confidence: float) -> Estimate:
     """The mean of consecutive values of one run, with an interval from batch means if they are enough."""
     if not values.size:
         return missing("no observation", unit)
@@ -159,5 +185,6 @@ def within_one_run(values: Floats, *, unit: str, confidence: float) -> Estimate:
         why = f"{values.size} values are too few for batch means: run longer or more replications"
         return Estimate(value=value, unit=unit, reason=why)
     _, low, high = student_interval(means, confidence)
-    method = f"batch means ({means.size} batches of one run)"
+    low, high, cut = inside(low, high, possible)
+    method = f"batch means ({means.size} batches of one run){cut}"
     return Estimate(value=value, low=low, high=high, unit=unit, method=method)

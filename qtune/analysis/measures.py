@@ -59,6 +59,11 @@ UNITS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+SHARES: Final = frozenset(
+    {"utilization", "duplicates", "error_rate", "client_core_utilization", "batch_efficiency"}
+)
+"""The numbers that are a part of a whole, and so never above 1."""
+
 REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "utilization": "the start or the end of handlers was not seen",
@@ -77,12 +82,11 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
 
 def measures_of(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float]:
     """All numbers of one run by name, in the order of ``UNITS``; NaN for what the run does not show."""
-    window_s = result.horizon_s - warm_up_s
     found = {
-        **_of_messages(result, warm_up_s, window_s),
-        **_of_deliveries(result, setup, warm_up_s, window_s),
-        **_of_states(result, setup, warm_up_s, window_s),
-        **_of_calls(result, setup, warm_up_s, window_s),
+        **of_messages(result, warm_up_s),
+        **of_deliveries(result, setup, warm_up_s),
+        **of_states(result, setup, warm_up_s),
+        **_of_calls(result, setup, warm_up_s),
     }
     return {name: found[name] for name in UNITS}
 
@@ -95,8 +99,9 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
 
 
-def _of_messages(result: Result, warm_up_s: float, window_s: float) -> dict[str, float]:
-    messages = result.messages
+def of_messages(result: Result, warm_up_s: float) -> dict[str, float]:
+    """The numbers that the table of messages tells, by name."""
+    messages, window_s = result.messages, result.horizon_s - warm_up_s
     completed = _count(messages["completed_s"] >= warm_up_s)
     state, left = messages["state"], messages["left_s"] >= warm_up_s
     counted = messages["due_s"] >= warm_up_s
@@ -118,8 +123,9 @@ def _of_messages(result: Result, warm_up_s: float, window_s: float) -> dict[str,
     }
 
 
-def _of_deliveries(result: Result, setup: Setup, warm_up_s: float, window_s: float) -> dict[str, float]:
-    messages, deliveries = result.messages, result.deliveries
+def of_deliveries(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float]:
+    """The numbers that the deliveries tell, by name."""
+    messages, deliveries, window_s = result.messages, result.deliveries, result.horizon_s - warm_up_s
     outcome, finished_s = deliveries["outcome"], deliveries["finished_s"]
     started_s = deliveries["started_s"]
     ended = finished_s >= warm_up_s
@@ -153,7 +159,8 @@ def lost_locks(deliveries: Table, abandons: bool, from_s: float) -> NDArray[np.b
     return lost
 
 
-def _of_states(result: Result, setup: Setup, warm_up_s: float, window_s: float) -> dict[str, float]:
+def of_states(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float]:
+    """The numbers that the sampled state tells, by name."""
     states = result.states[int(np.searchsorted(result.states["time_s"], warm_up_s)) :]
     if not states.size:
         names = ("client_core_utilization", "backlog_mean", "backlog_most")
@@ -172,19 +179,29 @@ def calls_from(result: Result, from_s: float) -> Table:
     return result.calls[int(np.searchsorted(result.calls["end_s"], from_s)) :]
 
 
-def _of_calls(result: Result, setup: Setup, warm_up_s: float, window_s: float) -> dict[str, float]:
-    counted = calls_from(result, warm_up_s)
-    op, open_now = counted["op"], np.isnan(counted["end_s"])
+def ended_calls(result: Result, from_s: float) -> Table:
+    """The calls that ended at ``from_s`` or later; the open ones are the last of all."""
+    counted = calls_from(result, from_s)
+    return counted[: counted.size - _count(np.isnan(counted["end_s"]))]
+
+
+def batch_efficiency(calls: Table, setup: Setup) -> float:
+    """Messages in the receives that brought any, of the most that these may bring; NaN when none did."""
+    brought = calls["count"][(calls["op"] == OP_RECEIVE) & (calls["outcome"] != CALL_EMPTY)]
+    return _share(float(brought.sum()), brought.size * setup.behaviour.batch)
+
+
+def _of_calls(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float]:
+    counted, ended = calls_from(result, warm_up_s), ended_calls(result, warm_up_s)
+    op = counted["op"]
     duration_s = counted["end_s"] - counted["start_s"]
-    duration_s[open_now] = math.inf
-    receives = (op == OP_RECEIVE) & ~open_now
-    empty = receives & (counted["outcome"] == CALL_EMPTY)
-    brought = counted["count"][receives & ~empty]
+    duration_s[ended.size :] = math.inf
+    empty = (ended["op"] == OP_RECEIVE) & (ended["outcome"] == CALL_EMPTY)
     completed = _count(result.messages["completed_s"] >= warm_up_s)
     found = {
-        "empty_receives_per_s": _count(empty) / window_s,
-        "batch_efficiency": _share(float(brought.sum()), brought.size * setup.behaviour.batch),
-        "calls_per_message": _share(_count((op != OP_SEND) & ~open_now), completed),
+        "empty_receives_per_s": _count(empty) / (result.horizon_s - warm_up_s),
+        "batch_efficiency": batch_efficiency(ended, setup),
+        "calls_per_message": _share(_count(ended["op"] != OP_SEND), completed),
     }
     for code, name in enumerate(CALL_OPS):
         of_op = duration_s[op == code]

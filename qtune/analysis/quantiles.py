@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from qtune.analysis.intervals import (
+    AT_LEAST_0,
     NOT_REACHED,
     Estimate,
     Floats,
@@ -83,7 +84,9 @@ def estimate_quantile(runs: Sequence[Lateness], p: float, confidence: float) -> 
     found = [quantile_s(run, p) for run in runs]
     if len(runs) > 1:
         values = [value_s for value_s, _ in found]
-        return across_replications(values, unit="s", confidence=confidence, reason=NOT_REACHED)
+        return across_replications(
+            values, possible=AT_LEAST_0, unit="s", confidence=confidence, reason=NOT_REACHED
+        )
     value_s, count = found[0]
     if not count:
         return missing(_why_not(runs[0], p), "s")

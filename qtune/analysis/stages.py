@@ -15,7 +15,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qtune.analysis.intervals import Estimate, Floats, across_replications, missing, within_one_run
+from qtune.analysis.intervals import (
+    AT_LEAST_0,
+    Estimate,
+    Floats,
+    across_replications,
+    missing,
+    within_one_run,
+)
 from qtune.analysis.quantiles import order_statistic
 from qtune.result import MESSAGE_COMPLETED, Result
 
@@ -87,10 +94,10 @@ def _stage(name: str, runs: Sequence[StageTimes], confidence: float) -> Stage:
     tails_s = [part_s[run.slowest] for part_s, run in zip(parts_s, runs, strict=True)]
 
     def over_runs(values: list[float]) -> Estimate:
-        return across_replications(values, unit="s", confidence=confidence)
+        return across_replications(values, possible=AT_LEAST_0, unit="s", confidence=confidence)
 
     if len(runs) == 1:
-        mean = within_one_run(parts_s[0], unit="s", confidence=confidence)
+        mean = within_one_run(parts_s[0], possible=AT_LEAST_0, unit="s", confidence=confidence)
     else:
         mean = over_runs([float(part_s.mean()) for part_s in parts_s])
     return Stage(

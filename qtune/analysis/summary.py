@@ -10,8 +10,16 @@ import numpy as np
 
 from qtune.analysis.capacity import capacity_of
 from qtune.analysis.cost import Cost, cost_of
-from qtune.analysis.intervals import Estimate, Floats, across_replications, check_confidence, missing
-from qtune.analysis.measures import REASONS, UNITS, measures_of
+from qtune.analysis.intervals import (
+    AT_LEAST_0,
+    SHARE,
+    Estimate,
+    Floats,
+    across_replications,
+    check_confidence,
+    missing,
+)
+from qtune.analysis.measures import REASONS, SHARES, UNITS, measures_of
 from qtune.analysis.quantiles import Lateness, estimate_quantile
 from qtune.analysis.setup import Setup, setup_of
 from qtune.analysis.stability import Load, Verdict, judge
@@ -262,6 +270,7 @@ def _measures(
     return {
         name: across_replications(
             [values[name] for values in found],
+            possible=SHARE if name in SHARES else AT_LEAST_0,
             unit=unit,
             confidence=confidence,
             reason=REASONS.get(name, ""),

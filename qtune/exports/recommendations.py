@@ -12,7 +12,7 @@ from qtune.exports.summaries import PERCENTS, binding_lines, prior_lines, setup_
 from qtune.recommendation import Candidate, Check, Headroom, Recommendation
 from qtune.records import yaml_name
 from qtune.scenario import Scenario
-from qtune.units import format_duration, format_fraction
+from qtune.units import format_count, format_duration, format_fraction
 from qtune.writing import plain
 
 _UNITS = {"s": "s", "per_s": "1/s", "fraction": "share", "usd_per_month": "USD", "per_day": "1"}
@@ -38,7 +38,7 @@ def _verdict(found: Recommendation) -> str:
     if open_checks:
         names = ", ".join(str(check.target) for check in open_checks)
         return f"the cheapest setting found; {names} lies within the uncertainty of the runs{rest}"
-    return f"the cheapest setting found that meets {_count(len(judged), 'target')}{rest}"
+    return f"the cheapest setting found that meets {format_count(len(judged), 'target')}{rest}"
 
 
 def _sections(found: Recommendation) -> Iterator[Section]:
@@ -61,7 +61,7 @@ def _sections(found: Recommendation) -> Iterator[Section]:
 
 def _looked_at(found: Recommendation) -> tuple[str, ...]:
     effort = found.effort
-    looked_at = f"{_count(effort.candidates, 'setting')} in {_count(effort.runs, 'run')}"
+    looked_at = f"{format_count(effort.candidates, 'setting')} in {format_count(effort.runs, 'run')}"
     took = f"{effort.messages:,} simulated messages in {format_duration(effort.wall_s)}"
     return (f"{looked_at}, {took}", *found.notes)
 
@@ -134,7 +134,7 @@ def _predicted_section(found: Recommendation) -> Section:
     rows = tuple(
         (label, value_text(estimate, unit), interval_text(estimate, unit)) for label, estimate, unit in shown
     )
-    runs = f"{_count(len(found.seeds), 'run')} of {format_duration(found.summary.horizon_s)}"
+    runs = f"{format_count(len(found.seeds), 'run')} of {format_duration(found.summary.horizon_s)}"
     return Section(
         title=f"Predicted, by {runs} that did not choose it",
         columns=("", "", f"{format_fraction(found.summary.confidence)} interval"),
@@ -147,7 +147,3 @@ def _setting_rows(found: Recommendation) -> Iterator[tuple[str, str, str]]:
         before, now = setting_text(found.asked, path), setting_text(found.scenario, path)
         said = "as it was" if before == now else f"was {before}" if before else "was not set"
         yield ".".join(yaml_name(name) for name in path.split(".")), now, said
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

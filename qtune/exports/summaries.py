@@ -10,7 +10,7 @@ from qtune.exports.quantities import interval_text, plain_number, quantity, valu
 from qtune.exports.report import Report, Section
 from qtune.providers import client_name
 from qtune.scenario import Scenario
-from qtune.units import format_duration, format_fraction
+from qtune.units import format_count, format_duration, format_fraction
 
 PERCENTS: Final = (50, 95, 99)
 
@@ -64,14 +64,14 @@ def setup_text(scenario: Scenario) -> str:
     """Queue, client and fleet in a few words."""
     consumers = scenario.consumers
     words = dict.fromkeys((scenario.queue.provider, scenario.queue.plan))
-    fleet = f"{_count(consumers.instances, 'instance')} of {_count(consumers.workers, 'worker')}"
+    fleet = f"{format_count(consumers.instances, 'instance')} of {format_count(consumers.workers, 'worker')}"
     return f"{' '.join(words)}, {client_name(scenario)}, {fleet}"
 
 
 def title_of(summary: Summary) -> str:
     """What was run: the scenario's name, its setting, and how often and how long."""
     seeds = [str(seed) for seed in (summary.seeds[0], summary.seeds[-1])]
-    runs = _count(summary.replications, "replication")
+    runs = format_count(summary.replications, "replication")
     said = f"seed {seeds[0]}" if summary.replications == 1 else f"seeds {seeds[0]} to {seeds[1]}"
     return (
         f"{summary.scenario.name}: {setup_text(summary.scenario)}; "
@@ -180,7 +180,3 @@ def prior_lines(scenario: Scenario) -> list[str]:
         f"priors: {', '.join(names)} of the model {model.name} {model.version}: assumed, as nobody has "
         f"measured them; `qtune models {model.name}` says from what"
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -11,6 +11,7 @@ from qtune.recommendation.objectives import LOST_LOCKS_MOST
 from qtune.recommendation.recommendation import Candidate
 from qtune.recommendation.styles import Style
 from qtune.recommendation.trials import Laboratory, Trial
+from qtune.units import format_count
 
 _MOST_FAILED: Final = 60
 _ORDER: Final = {"does not come back": 0, "failed": 1, "open": 2, "misses": 2}
@@ -87,8 +88,8 @@ def assumptions_of(laboratory: Laboratory, found: Confirmation) -> tuple[str, ..
             f"nobody has measured these of its parameters, so calibrate: {', '.join(sorted(calls.priors))}"
         )
     lines.append(
-        f"handlers wait rather than compute: up to {space.workers[1]} workers fit into an instance of "
-        f"{scenario.consumers.cores} cores, whose time only the client's own work takes"
+        f"handlers wait rather than compute: up to {format_count(space.workers[1], 'worker')} fit into an instance of "
+        f"{format_count(scenario.consumers.cores, 'core')}, whose time only the client's own work takes"
     )
     lines.append("handlers are as fast with many workers as with few: what they call is not a bottleneck")
     lines.append(

@@ -21,6 +21,7 @@ from qtune.recommendation.space import space_of
 from qtune.recommendation.trials import Laboratory, Trial
 from qtune.scenario import Scenario
 from qtune.targets import Targets
+from qtune.units import format_count
 
 _RUNNERS_UP: Final = 5
 _DEEPER: Final = (8, 16)
@@ -153,8 +154,9 @@ def _how_sure(laboratory: Laboratory, found: Confirmation, attempt: int) -> list
     runs = len(found.seeds)
     notes = [
         f"chosen among {len(laboratory.trials)} simulated settings and confirmed by {runs} fresh runs: every target "
-        f"is met by the end of an interval of {100.0 * found.level:.4g} %, so that {attempt} attempts at "
-        "confirmation and three looks at each err in at most 5 % of the cases together",
+        f"is met by the end of an interval of {100.0 * found.level:.4g} %, so that "
+        f"{format_count(attempt, 'attempt')} at confirmation and three looks at each err in at most 5 % of the cases "
+        "together",
         "cheapest: ways to receive and settle that were left out cost more, by their least bill or by one run; within "
         "one, more workers are taken to be no slower, and a cheaper setting may have been passed over by chance or "
         "as too close to call",

@@ -12,6 +12,7 @@ from qtune.recommendation.budget import BudgetSpentError
 from qtune.recommendation.objectives import Figures, checks_of, guard_text
 from qtune.recommendation.recommendation import Headroom
 from qtune.recommendation.trials import HEADROOM_SEEDS, Laboratory, Trial
+from qtune.result import Result
 from qtune.scenario import Scenario
 
 _RUNS: Final = 3
@@ -77,14 +78,20 @@ def _breaks(laboratory: Laboratory, trial: Trial, factor: float, seeds: tuple[in
         scenario = scenario.with_(horizon_s=scenario.horizon_s / factor)
     setup = setup_of(scenario)
     warm_up_s = question.warm_up_s if question.warm_up_s < scenario.horizon_s else 0.0
-    found: list[Figures] = [
-        laboratory.meter.figures(run, setup, warm_up_s) for run in laboratory.simulate(scenario, seeds)
-    ]
+
+    def figures(run: Result) -> Figures:
+        return laboratory.meter.figures(run, setup, warm_up_s)
+
+    found = list(laboratory.read(scenario, seeds, figures))
     guard = guard_text(found)
     if guard:
         return guard
     for check in checks_of(question.targets, found, setup):
         value = check.estimate
         if check.status != "not evaluated" and (not value.known or not check.target.is_met(value.value)):
-            return f"{check.target}: {value.value:.4g}" if value.known else f"{check.target}: {value.reason}"
+            return (
+                f"{check.target}: {check.target.shown(value.value)}"
+                if value.known
+                else f"{check.target}: {value.reason}"
+            )
     return ""

@@ -6,7 +6,7 @@ A judgement never says more than the interval does: a bound inside the interval 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from qtune.analysis import Estimate, Setup, capacity_of
 from qtune.analysis.cost import HOURS_PER_MONTH, billed_requests, capacity_usd_of, instance_usd_per_hour
-from qtune.analysis.intervals import across_replications, missing
-from qtune.analysis.measures import measures_of
+from qtune.analysis.intervals import AT_LEAST_0, SHARE, across_replications, missing
+from qtune.analysis.measures import batch_efficiency, ended_calls, of_deliveries, of_messages, of_states
 from qtune.analysis.quantiles import estimate_quantile, quantile_s
 from qtune.analysis.stability import Load, judge
 from qtune.analysis.summary import lateness_of
@@ -29,6 +29,7 @@ LOST_LOCKS_MOST: Final = 0.001
 """A setting that loses more of its locks than this share of handler calls is no answer."""
 
 _SHARES: Final = ("duplicates", "dead_letters", "error_rate")
+_PARTS: Final = ("dead_letters", "error_rate", "utilization", "cpu", "batch_efficiency")
 _CLEARLY: Final = 0.1
 _REASONS: Final = {
     "batch_efficiency": "this client makes no receive calls whose fullness could be told",
@@ -46,7 +47,8 @@ _REASONS: Final = {
 class Figures:
     """The numbers of one run that targets and guards read; NaN for what the run does not show.
 
-    values: by metric. within: intervals from within the run, by latency metric; empty unless asked for.
+    values: by metric, those of the targets and the cost.
+    within: intervals from within the run, by latency metric; empty unless asked for.
     verdict: whether the queue kept up, by this run alone. messages: how many fell due after the warm-up.
     lost: share of locks lost.
     """
@@ -70,7 +72,7 @@ class Meter:
 
     def figures(self, run: Result, setup: Setup, warm_up_s: float, *, within: bool = False) -> Figures:
         """The figures of one run; with ``within`` also intervals of the latency from this run alone."""
-        measured = measures_of(run, setup, warm_up_s)
+        measured = {**of_messages(run, warm_up_s), **of_deliveries(run, setup, warm_up_s)}
         lateness = lateness_of(run, warm_up_s)
         asked = [metric for metric in LATENCIES if self.targets.get(metric) is not None]
         values = {metric: quantile_s(lateness, LATENCIES[metric])[0] for metric in asked}
@@ -89,14 +91,11 @@ class Meter:
         values.update(
             cost=self._month_usd(run, setup, warm_up_s),
             throughput=_throughput_per_s(verdict.keeps_up, setup, measured),
-            error_rate=_failed_share(run, warm_up_s),
             duplicates=measured["amplification"] - 1.0,
             dead_letters=dead / count if count else math.nan,
             utilization=measured["utilization"],
-            cpu=measured["client_core_utilization"],
-            api_call=_call_mean_s(run, warm_up_s),
-            batch_efficiency=measured["batch_efficiency"],
         )
+        values.update(self._dearer_to_read(run, setup, warm_up_s))
         return Figures(
             values=values,
             within={m: estimate_quantile([lateness], LATENCIES[m], 0.95) for m in asked} if within else {},
@@ -105,6 +104,16 @@ class Meter:
             messages=count,
             lost=measured["lost_locks"] / calls if calls else 0.0,
         )
+
+    def _dearer_to_read(self, run: Result, setup: Setup, warm_up_s: float) -> dict[str, float]:
+        """What takes a look at every call or delivery, where a target asks for it."""
+        readers: dict[str, Callable[[], float]] = {
+            "error_rate": lambda: _failed_share(run, warm_up_s),
+            "cpu": lambda: of_states(run, setup, warm_up_s)["client_core_utilization"],
+            "api_call": lambda: _call_mean_s(run, warm_up_s),
+            "batch_efficiency": lambda: batch_efficiency(ended_calls(run, warm_up_s), setup),
+        }
+        return {metric: read() for metric, read in readers.items() if self.targets.get(metric) is not None}
 
     def _month_usd(self, run: Result, setup: Setup, warm_up_s: float) -> float:
         """What a month costs at the load of this run: what a summary of the run says, without its detail."""
@@ -133,7 +142,8 @@ def _failed_share(run: Result, warm_up_s: float) -> float:
 
 
 def _call_mean_s(run: Result, warm_up_s: float) -> float:
-    calls = run.calls[(run.calls["op"] != OP_RECEIVE) & (run.calls["end_s"] >= warm_up_s)]
+    calls = ended_calls(run, warm_up_s)
+    calls = calls[calls["op"] != OP_RECEIVE]
     return float((calls["end_s"] - calls["start_s"]).mean()) if calls.size else math.nan
 
 
@@ -178,7 +188,11 @@ def _estimate(
         return figures[0].within[metric], ""
     unit = {"s": "s", "per_s": "1/s", "usd_per_month": "USD"}.get(target.unit, "1")
     estimate = across_replications(
-        values, unit=unit, confidence=confidence, reason=_REASONS.get(metric, "no value")
+        values,
+        possible=SHARE if metric in _PARTS else AT_LEAST_0,
+        unit=unit,
+        confidence=confidence,
+        reason=_REASONS.get(metric, "no value"),
     )
     reason = ""
     if metric in _SHARES and estimate.known and not any(values):

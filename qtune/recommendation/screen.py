@@ -149,6 +149,11 @@ class Screen:
             usd += self._price.usd(per_message * setup.rate_per_s * _MONTH_S)
         return usd
 
+    @property
+    def bill_is_known(self) -> bool:
+        """Whether a month costs the same whatever calls are made, so that no run has to tell."""
+        return self._price is None
+
     def _forbids(self, setup: Setup) -> str:
         """Which bound forbids a fleet; "" when none does. More workers and instances never make it worse."""
         for target in self.question.targets.evaluated():

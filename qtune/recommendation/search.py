@@ -2,8 +2,9 @@
 
 Of each style with each number of instances, the fewest workers that meet the targets are found by doubling and
 halving, from a guess of theory. A style is not simulated when its least bill is above what an answer in hand
-costs: it cannot be cheaper. One that a single run has shown to be dearer is not pursued. Costs within half a per
-cent of each other are the same, and then fewer workers and simpler settings win.
+costs: it cannot be cheaper. A bill that depends on the calls made is looked at by one run first, and a style that
+has shown to be dearer is not pursued. Costs within half a per cent of each other are the same, and then fewer
+workers and simpler settings win.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from qtune.recommendation.refusal import COST_SLACK
@@ -80,7 +81,7 @@ class Search:
             if bounds.reason:
                 continue
             guess = self.screen.guess(style, instances, bounds)
-            if not seen:
+            if not seen and not self.screen.bill_is_known:
                 peeked = self.laboratory.trial(style, instances, guess, once=True)
                 if peeked.figures:  # again when it is the cheapest, by what one run says it costs
                     self._push(style, instances, peeked.usd)
@@ -190,33 +191,45 @@ class Search:
         def tried(workers: int) -> Trial:
             return self.laboratory.trial(style, instances, workers)
 
+        def passes(workers: int) -> bool:
+            return tried(workers).passed
+
         step, most = style.step, self.screen.most_workers(style)
-        first = tried(guess)
-        low, high = bounds.fewest - step, 0
-        workers, good = first.workers, first.passed
-        if good:
-            high = workers
-            for gap in _doubling(step):
-                if high - gap <= low:
-                    break
-                if not tried(high - gap).passed:
-                    low = high - gap
-                    break
-                high -= gap
+        if passes(guess):
+            low, high = _bracket_below(passes, bounds.fewest - step, guess, step)
         else:
-            low = workers
-            # A little more often helps; if not, only the most workers tell whether any number does.
-            for workers in (min(low + 2 * step, most), most):
-                if workers > low and tried(workers).passed:
-                    high = workers
-                    break
-                low = workers
-            if not high:
-                return None
+            low, high = _bracket_above(passes, guess, most, step)
         while high - low > step:
             middle = (low + high) // (2 * step) * step
-            low, high = (low, middle) if tried(middle).passed else (middle, high)
-        return tried(high)
+            low, high = (low, middle) if passes(middle) else (middle, high)
+        return tried(high) if high else None
+
+
+def _bracket_below(passes: Callable[[int], bool], least: int, high: int, step: int) -> tuple[int, int]:
+    """A number of workers that does not pass, or the least, and one above it that does."""
+    for gap in _doubling(step):
+        if high - gap <= least:
+            break
+        if not passes(high - gap):
+            return high - gap, high
+        high -= gap
+    return least, high
+
+
+def _bracket_above(passes: Callable[[int], bool], low: int, most: int, step: int) -> tuple[int, int]:
+    """A number of workers that does not pass, and one above it that does; 0 when none up to the most does.
+
+    A little more often helps; if not, the most tell whether any number does. The answer is then looked for from
+    below, at twice the distance each time: the guess is near it, and the most are far away.
+    """
+    for gap in _doubling(2 * step):
+        workers = min(low + gap, most)
+        if workers > low and passes(workers):
+            return low, workers
+        if workers == low or not passes(most):
+            break
+        low = workers
+    return 0, 0
 
 
 def _doubling(first: int) -> Iterator[int]:

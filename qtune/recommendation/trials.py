@@ -7,12 +7,12 @@ luck. A candidate is dropped or accepted as soon as each target's interval lies 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from qtune.analysis import Estimate, Setup
-from qtune.analysis.intervals import across_replications, missing
+from qtune.analysis.intervals import AT_LEAST_0, across_replications, missing
 from qtune.recommendation.budget import Budget, BudgetSpentError, Progress
 from qtune.recommendation.objectives import (
     Figures,
@@ -28,10 +28,12 @@ from qtune.recommendation.screen import Screen
 from qtune.recommendation.styles import Style
 from qtune.result import Result
 from qtune.scenario import Scenario
-from qtune.simulation import iterate
+from qtune.simulation import read_each
 
 LOOKS: Final = (1, 3, 5, 8)
 """After so many replications a candidate is judged; one that is open after the last is no answer."""
+
+T = TypeVar("T")
 
 PROBE_SEEDS: Final = 1_000_000
 HEADROOM_SEEDS: Final = 2_000_000
@@ -77,7 +79,7 @@ class Trial:
         return Candidate(
             scenario=self.scenario,
             settings=settings,
-            month_usd=across_replications(costs, unit="USD") if costs else nothing,
+            month_usd=across_replications(costs, possible=AT_LEAST_0, unit="USD") if costs else nothing,
             checks=self.checks,
             fate=self.fate,
             reason=self.reason,
@@ -121,12 +123,22 @@ class Laboratory:
 
     def simulate(self, scenario: Scenario, seeds: Sequence[int], *, limited: bool = True) -> Iterator[Result]:
         """Runs of a scenario, counted; BudgetSpentError when there is no room for them and they are limited."""
+        return self.read(scenario, seeds, lambda run: run, limited=limited)
+
+    def read(
+        self, scenario: Scenario, seeds: Sequence[int], read: Callable[[Result], T], *, limited: bool = True
+    ) -> Iterator[T]:
+        """What ``read`` makes of each run of a scenario, in the thread that made it; else as ``simulate``."""
         if limited and self.messages >= self.budget.most_messages:
             raise BudgetSpentError
-        for run in iterate(scenario, seeds, threads=self._threads):
+
+        def counted(run: Result) -> tuple[int, T]:
+            return len(run.messages), read(run)
+
+        for messages, made in read_each(scenario, seeds, counted, threads=self._threads):
             self.runs += 1
-            self.messages += len(run.messages)
-            yield run
+            self.messages += messages
+            yield made
 
     def trial(self, style: Style, instances: int, workers: int, *, once: bool = False) -> Trial:
         """The candidate of these settings, judged; what was judged before is remembered. once: by one run only."""
@@ -152,7 +164,7 @@ class Laboratory:
         """Judge a candidate by at least so many runs, when others that looked as well have disappointed."""
         if len(trial.figures) < runs:
             seeds = range(self.seed + len(trial.figures), self.seed + runs)
-            trial.figures += self._figures(trial, self.simulate(trial.scenario, seeds))
+            trial.figures += self._figures(trial, seeds)
             self.look(trial)
 
     def _judge(self, trial: Trial, looks: Sequence[int]) -> None:
@@ -164,7 +176,7 @@ class Laboratory:
                 continue
             seeds = range(self.seed + len(trial.figures), self.seed + look)
             try:
-                trial.figures += self._figures(trial, self.simulate(trial.scenario, seeds))
+                trial.figures += self._figures(trial, seeds)
             except BudgetSpentError:
                 raise
             except Exception as error:  # whatever stopped a run, the run is no evidence and no answer
@@ -182,14 +194,14 @@ class Laboratory:
         scenario = self.question.scenario
         return scenario.arrivals.kind != "bursts" and not scenario.faults
 
-    def _figures(self, trial: Trial, runs: Iterable[Result]) -> list[Figures]:
+    def _figures(self, trial: Trial, seeds: Sequence[int]) -> list[Figures]:
         """The figures of runs; the very first one also tells how sure it is by itself."""
-        return [
-            self.meter.figures(
-                run, trial.setup, self.question.warm_up_s, within=not trial.figures and index == 0
-            )
-            for index, run in enumerate(runs)
-        ]
+
+        def figures(run: Result) -> Figures:
+            within = run.seed == self.seed
+            return self.meter.figures(run, trial.setup, self.question.warm_up_s, within=within)
+
+        return list(self.read(trial.scenario, seeds, figures))
 
     def look(self, trial: Trial) -> None:
         """Judge a candidate by the runs it has."""
@@ -206,10 +218,18 @@ def why_not(checks: Sequence[Check]) -> str:
     parts = []
     for check in checks:
         if check.status in ("missed", "open"):
-            value = check.estimate
-            shown = (
-                f"{value.value:.4g} ({value.low:.4g} to {value.high:.4g})" if value.known else check.reason
-            )
             word = "is missed" if check.status == "missed" else "is too close to call"
-            parts.append(f"{check.target} {word}: {shown}")
+            parts.append(f"{check.target} {word}: {_found_text(check)}")
     return "; ".join(parts)
+
+
+def _found_text(check: Check) -> str:
+    """The value of a check with its interval, in the unit of its target; why there is none."""
+    found, shown = check.estimate, check.target.shown
+    if not found.known:
+        return check.reason
+    if math.isnan(found.low) and math.isnan(found.high):
+        return f"{shown(found.value)} by one run"
+    if math.isnan(found.high):
+        return f"{shown(found.value)} ({shown(found.low)} or more)"
+    return f"{shown(found.value)} ({shown(found.low)} to {shown(found.high)})"
