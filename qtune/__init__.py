@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError
     from qtune.exports import catalogue, describe, export_preset, load_tuned
     from qtune.prediction import predict
-    from qtune.presets import dump_scenario, load_preset, load_scenario, preset_names
+    from qtune.presets import dump_scenario, load_preset, load_scenario
     from qtune.providers import load_model
     from qtune.recommendation import Recommendation, Targets, recommend
     from qtune.result import Result
     from qtune.scenario import Scenario
     from qtune.simulation import replicate, simulate
+    from qtune.verification import verify
 
 __version__ = "0.1.0"
 
@@ -48,11 +49,11 @@ __all__ = [
     "load_scenario",
     "load_tuned",
     "predict",
-    "preset_names",
     "recommend",
     "replicate",
     "simulate",
     "summarize",
+    "verify",
 ]
 
 _HOMES = {
@@ -74,11 +75,11 @@ _HOMES = {
     "load_scenario": "qtune.presets",
     "load_tuned": "qtune.exports",
     "predict": "qtune.prediction",
-    "preset_names": "qtune.presets",
     "recommend": "qtune.recommendation",
     "replicate": "qtune.simulation",
     "simulate": "qtune.simulation",
     "summarize": "qtune.analysis",
+    "verify": "qtune.verification",
 }
 
 

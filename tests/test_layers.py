@@ -49,8 +49,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": FOUNDATION | {"distributions", "providers", "scenario", "result"},
     "calibration": WORDS | {"result", "analysis", "engine", "simulation"},
     "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
+    "verification": FOUNDATION
+    | {"scenario", "result", "analysis", "simulation", "targets", "recommendation"},
     "prediction": FOUNDATION | {"scenario", "result", "analysis", "simulation"},
-    "exports": WORDS | {"presets", "reading", "writing", "targets", "analysis", "recommendation"},
+    "exports": WORDS
+    | {"presets", "reading", "writing", "targets", "analysis", "recommendation", "verification"},
     "ui": set(),
     "__main__": {"ui"},
 }

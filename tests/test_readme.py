@@ -101,7 +101,7 @@ def test_the_scenario_that_is_shown_loads(checkout: Path) -> None:
 def test_every_preset_and_command_that_is_named_exists(checkout: Path) -> None:
     """The README names every shipped preset, and the commands it lists are those of `qtune --help`."""
     text = (checkout / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in text for name in qtune.preset_names())
+    assert all(f"`{name}`" in text for name in qtune.catalogue().presets)
     listed = re.findall(r"^\| `qtune (\w+) ", text, flags=re.MULTILINE)
     assert sorted(listed) == sorted(command.callback.__name__ for command in app.registered_commands)
 

@@ -9,13 +9,15 @@ from qtune.exports.preset import Tuned, export_preset, load_tuned
 from qtune.exports.recommendations import describe_recommendation
 from qtune.exports.report import Report, Section
 from qtune.exports.summaries import describe_summary
+from qtune.exports.verifications import describe_verification
 from qtune.recommendation import Recommendation
+from qtune.verification import Verification
 
 __all__ = ["Catalogue", "Report", "Section", "Tuned", "catalogue", "describe", "export_preset", "load_tuned"]
 
 
-def describe(thing: Summary | Recommendation | Catalogue) -> Report:
-    """A summary, a recommendation or the catalogue as a report: titled tables of text, and their data.
+def describe(thing: Summary | Recommendation | Verification | Catalogue) -> Report:
+    """A summary, a recommendation, a verification or the catalogue as a report: titled tables of text, and their data.
 
     It is what the command line prints and the notebook shows, so that both say the same.
     """
@@ -23,4 +25,6 @@ def describe(thing: Summary | Recommendation | Catalogue) -> Report:
         return describe_summary(thing)
     if isinstance(thing, Recommendation):
         return describe_recommendation(thing)
+    if isinstance(thing, Verification):
+        return describe_verification(thing)
     return describe_catalogue(thing)

@@ -17,6 +17,7 @@ from qtune.presets import dump_scenario
 from qtune.reading import read_record
 from qtune.recommendation import Recommendation
 from qtune.records import CountOrZero, Fraction, Record, Text, number
+from qtune.targets import Targets
 from qtune.writing import write_record
 
 _MOST_NUMBERED = 1000
@@ -47,6 +48,10 @@ class Tuned(Record):
     assumptions: tuple[Text, ...]
     versions: dict[str, Text]
     prediction: dict[str, Figure]
+
+    def asked(self) -> Targets:
+        """The targets, as ``recommend`` and ``verify`` take them."""
+        return Targets.parse(text.replace(" <= ", "=").replace(" >= ", "=") for text in self.targets)
 
     def differences(self, summary: Summary) -> tuple[str, ...]:
         """The numbers of a summary that differ from those predicted in any digit; () when none does."""

@@ -38,8 +38,8 @@ def _qtune(
 ) -> None:
     """Tune the consumers of message queues: simulate, recommend, and say how sure the answer is.
 
-    Exit codes: 0 the answer is yes; 1 it is no (unstable, no setting meets the targets); 2 bad input;
-    3 a provider failed; 70 a bug in qtune; 130 interrupted.
+    Exit codes: 0 the answer is yes; 1 it is no (unstable, no setting meets the targets, an assertion fails);
+    2 bad input; 3 a provider failed; 70 a bug in qtune; 130 interrupted.
     """
     if version:
         text.write(f"qtune {qtune.__version__}\n")
@@ -161,6 +161,41 @@ def models(
 ) -> None:
     """Show what is known about the providers: limits, latencies, prices, clients, with source and date."""
     _finish(qtune.describe(qtune.catalogue(name)), as_json)
+
+
+@app.command(short_help="Judge whether a setting behaves as a message system should.")
+def verify(
+    scenario: ScenarioFile = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What thresholds mean, such as p95=500ms; default: those the preset was tuned for."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Verify this preset's queue and consumers under the scenario's load.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The first of all seeds; default: the scenario's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge sixteen assertions about throughput, latency, resources and scaling, each with its evidence.
+
+    They are the behavioural assertions of the queue-runtime document. What the simulator has no model of is "not
+    applicable", with the reason. When one fails, the exit code is 1.
+    """
+    path, given = _scenario_of(scenario, as_json)
+    tuned = qtune.load_tuned(path)
+    targets = qtune.Targets.parse(target) if target else tuned.asked() if tuned is not None else None
+    if preset is not None:
+        given = given.using(qtune.load_preset(preset))
+    with progress() as steps:
+        make_ready(steps)
+        found = qtune.verify(
+            given, targets, seed=seed, on_progress=lambda done, of: steps.at("verifying", done, of)
+        )
+    _finish(qtune.describe(found), as_json)
 
 
 @app.command(short_help="Write a commented scenario to start from.")
