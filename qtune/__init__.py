@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qtune.analysis import Summary, summarize
     from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError
-    from qtune.exports import catalogue, describe, export_preset, load_tuned
+    from qtune.exports import catalogue, describe, export, load_tuned
     from qtune.prediction import predict
     from qtune.presets import dump_scenario, load_preset, load_scenario
     from qtune.providers import load_model
@@ -43,7 +43,7 @@ __all__ = [
     "catalogue",
     "describe",
     "dump_scenario",
-    "export_preset",
+    "export",
     "load_model",
     "load_preset",
     "load_scenario",
@@ -69,7 +69,7 @@ _HOMES = {
     "catalogue": "qtune.exports",
     "describe": "qtune.exports",
     "dump_scenario": "qtune.presets",
-    "export_preset": "qtune.exports",
+    "export": "qtune.exports",
     "load_model": "qtune.providers",
     "load_preset": "qtune.presets",
     "load_scenario": "qtune.presets",

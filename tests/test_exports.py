@@ -35,7 +35,7 @@ def words(part: object) -> str:
 
 def test_an_exported_preset_repeats_its_prediction(found: qtune.Recommendation, tmp_path: Path) -> None:
     """The exported scenario, simulated with the stored seeds, gives every figure again, to the last digit."""
-    path = qtune.export_preset(found, tmp_path / "tuned.yaml")
+    path = qtune.export(found, tmp_path / "tuned.yaml")
     scenario, tuned = qtune.load_scenario(path), qtune.load_tuned(path)
     assert tuned is not None
     assert scenario == found.scenario
@@ -52,7 +52,7 @@ def test_an_exported_preset_repeats_its_prediction(found: qtune.Recommendation, 
 
 def test_other_runs_are_seen_to_differ(found: qtune.Recommendation, tmp_path: Path) -> None:
     """Other seeds give other figures, and the preset says which."""
-    tuned = qtune.load_tuned(qtune.export_preset(found, tmp_path / "tuned.yaml"))
+    tuned = qtune.load_tuned(qtune.export(found, tmp_path / "tuned.yaml"))
     assert tuned is not None
     summary = qtune.predict(found.scenario, seeds=[seed + 1000 for seed in tuned.seeds])
     assert "latency_s_p95" in tuned.differences(summary)
@@ -61,7 +61,7 @@ def test_other_runs_are_seen_to_differ(found: qtune.Recommendation, tmp_path: Pa
 
 def test_a_preset_says_what_it_rests_on(found: qtune.Recommendation, tmp_path: Path) -> None:
     """The section `tuned` has targets, seeds, model, versions, date and what nobody has measured."""
-    path = qtune.export_preset(found, tmp_path / "tuned.yaml")
+    path = qtune.export(found, tmp_path / "tuned.yaml")
     tuned = yaml.safe_load(path.read_text(encoding="utf-8"))["tuned"]
     model = found.scenario.provider_model()
     assert tuned["model"] == f"{model.name} {model.version}"
@@ -73,7 +73,7 @@ def test_a_preset_says_what_it_rests_on(found: qtune.Recommendation, tmp_path: P
 
 def test_an_existing_file_is_never_overwritten(found: qtune.Recommendation, tmp_path: Path) -> None:
     """Each export to one name gets the next number, and the returned path is the one that was written."""
-    paths = [qtune.export_preset(found, tmp_path / "tuned.yaml") for _ in range(3)]
+    paths = [qtune.export(found, tmp_path / "tuned.yaml") for _ in range(3)]
     assert [path.name for path in paths] == ["tuned.yaml", "tuned-2.yaml", "tuned-3.yaml"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in paths)
 
@@ -81,7 +81,7 @@ def test_an_existing_file_is_never_overwritten(found: qtune.Recommendation, tmp_
 def test_a_folder_that_is_not_there_is_an_input_error(found: qtune.Recommendation, tmp_path: Path) -> None:
     """A file that cannot be written is an InputError that names it."""
     with pytest.raises(qtune.InputError, match=r"absent/tuned\.yaml"):
-        qtune.export_preset(found, tmp_path / "absent" / "tuned.yaml")
+        qtune.export(found, tmp_path / "absent" / "tuned.yaml")
 
 
 def test_a_scenario_that_was_not_exported_has_no_tuned_section(tmp_path: Path) -> None:

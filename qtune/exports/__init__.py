@@ -1,8 +1,11 @@
-"""What leaves qtune: reports for people and programs, and a recommended setting as a preset in YAML."""
+"""What leaves qtune: reports for people and programs, presets in YAML, and rules for Prometheus."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qtune.analysis import Summary
+from qtune.exports.alerts import export_alerts
 from qtune.exports.holdings import Catalogue, catalogue
 from qtune.exports.models import describe_catalogue
 from qtune.exports.preset import Tuned, export_preset, load_tuned
@@ -13,7 +16,7 @@ from qtune.exports.verifications import describe_verification
 from qtune.recommendation import Recommendation
 from qtune.verification import Verification
 
-__all__ = ["Catalogue", "Report", "Section", "Tuned", "catalogue", "describe", "export_preset", "load_tuned"]
+__all__ = ["Catalogue", "Report", "Section", "Tuned", "catalogue", "describe", "export", "load_tuned"]
 
 
 def describe(thing: Summary | Recommendation | Verification | Catalogue) -> Report:
@@ -28,3 +31,16 @@ def describe(thing: Summary | Recommendation | Verification | Catalogue) -> Repo
     if isinstance(thing, Verification):
         return describe_verification(thing)
     return describe_catalogue(thing)
+
+
+def export(thing: Recommendation | Summary, path: str | Path) -> Path:
+    """Write what follows from an answer to a file, and return its path: a preset, or rules for Prometheus.
+
+    A recommendation becomes a scenario that ``load_scenario`` reads and that predicts the same figures again. A summary
+    becomes alerting rules with the prediction as their baseline, unless the queue does not keep up (AnswerIsNo).
+    A file that exists is never overwritten: a number is added to the name, and the path that is returned says which.
+    InputError when it cannot be written.
+    """
+    if isinstance(thing, Recommendation):
+        return export_preset(thing, path)
+    return export_alerts(thing, path)

@@ -11,7 +11,7 @@ from typing import Annotated
 import numpy as np
 
 from qtune.analysis import Estimate, Summary
-from qtune.errors import InputError, Problem
+from qtune.exports.files import write_new
 from qtune.exports.summaries import priors_of
 from qtune.presets import dump_scenario
 from qtune.reading import read_record
@@ -19,8 +19,6 @@ from qtune.recommendation import Recommendation
 from qtune.records import CountOrZero, Fraction, Record, Text, number
 from qtune.targets import Targets
 from qtune.writing import write_record
-
-_MOST_NUMBERED = 1000
 
 
 class Figure(Record):
@@ -74,20 +72,7 @@ def export_preset(recommendation: Recommendation, path: str | Path) -> Path:
     """
     text = "\n".join([*_header(recommendation), dump_scenario(recommendation.scenario).rstrip(), "", ""])
     text += write_record(_TunedFile(tuned=tuned_of(recommendation)))
-    target = Path(path)
-    names = [target, *(target.with_stem(f"{target.stem}-{no}") for no in range(2, _MOST_NUMBERED))]
-    for name in names:
-        try:
-            with name.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            message = f"this file cannot be written: {error.strerror}"
-            raise InputError(Problem(where="export", value=str(name), message=message)) from error
-        return name
-    message = f"this name and {len(names) - 1} numbered ones are taken: choose another"
-    raise InputError(Problem(where="export", value=str(target), message=message))
+    return write_new(text, path)
 
 
 def load_tuned(path: str | Path) -> Tuned | None:

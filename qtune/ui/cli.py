@@ -146,7 +146,7 @@ def recommend(
         _finish_no(no, as_json)
         raise typer.Exit(no.exit_code) from None
     report = qtune.describe(found)
-    written = qtune.export_preset(found, to)
+    written = qtune.export(found, to)
     if as_json:
         text.write_json({**report.data, "preset": str(written)})
     else:
@@ -196,6 +196,37 @@ def verify(
             given, targets, seed=seed, on_progress=lambda done, of: steps.at("verifying", done, of)
         )
     _finish(qtune.describe(found), as_json)
+
+
+@app.command(short_help="Write Prometheus rules with the prediction as their baseline.")
+def alerts(
+    scenario: ScenarioFile = None,
+    export: Annotated[
+        Path | None, typer.Option(help="The file to write the rules to; default: SCENARIO-alerts.yaml.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the first run; default: the scenario's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a setting, and write the rules that tell when the real system leaves the prediction.
+
+    Throughput down by more than 20 %, p95 of the processing time above twice, error rate above five times, utilization
+    above 80 %, by the metrics of queue-runtime. A queue that does not keep up has no baseline (exit code 1).
+    """
+    path, given = _scenario_of(scenario, as_json)
+    with progress() as steps:
+        make_ready(steps)
+        summary = qtune.predict(given, seed=seed, progress=lambda done, of: steps.at("simulating", done, of))
+    try:
+        written = qtune.export(summary, export if export is not None else Path(f"{path.stem}-alerts.yaml"))
+    except qtune.AnswerIsNo as no:
+        _finish_no(no, as_json)
+        raise typer.Exit(no.exit_code) from None
+    if as_json:
+        text.write_json({"path": str(written), "rules": written.read_text(encoding="utf-8")})
+    else:
+        text.write(f"{written.read_text(encoding='utf-8')}\nwrote {written}\n")
 
 
 @app.command(short_help="Write a commented scenario to start from.")
