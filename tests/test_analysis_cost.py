@@ -16,6 +16,7 @@ from qtune.result import (
     CALL,
     CALL_EMPTY,
     CALL_OK,
+    CALL_OPS,
     OP_RECEIVE,
     OP_RENEW,
     OP_SEND,
@@ -140,6 +141,46 @@ def test_idle_long_polls_cost_five_cents_a_month() -> None:
         assert listed == pytest.approx(usd, abs=0.005)
         beyond_free = max(cost.requests_per_month.value - price("sqs", "standard").free_per_month, 0.0)
         assert cost.requests_usd.value == pytest.approx(beyond_free * 0.40 / 1e6)
+
+
+def test_five_idle_pollers_cost_26_cents_in_thirty_days() -> None:
+    """Lambda's five pollers ask three times a minute each and find nothing: 648,000 requests, 0.26 USD, in 30 days."""
+    tried = Scenario(
+        arrivals={"kind": "burst_at_once", "messages": 1},
+        service_time={"family": "constant", "mean_s": 0.001},
+        queue={"provider": "sqs"},
+        consumers={"workers": 5, "receive_batch": 10, "receive_wait_s": 20.0},
+        horizon_s=86_400.0,
+    )
+    cost = summarize(simulate(tried), warm_up=3600.0).cost
+    thirty_days = 720.0 / HOURS_PER_MONTH
+    asked = cost.by_kind["empty receive"].value
+    # Between two polls there are a round trip and the client's own work, so there are a little fewer than 648,000.
+    round_trip_s = setup_of(tried).calls.receive.mean
+    assert asked * thirty_days == pytest.approx(648_000 * 20.0 / (20.0 + round_trip_s), rel=0.001)
+    assert asked * thirty_days * price("sqs", "standard").tiers[0].usd_per_million / 1e6 == pytest.approx(
+        0.26, abs=0.005
+    )
+    assert cost.requests_per_month.value == asked
+
+
+def test_a_month_is_billed_by_kind() -> None:
+    """Every call, renewal, retry and empty receive stands in the bill by what it is, and together they are all."""
+    tried = scenario(
+        failures={"rate": 0.2, "on_failure": "abandon"},
+        producers={"instances": 1, "senders": 2},
+        service_time={"family": "constant", "mean_s": 2.0},
+        queue={"provider": "sqs", "visibility_timeout_s": 2.0},
+        consumers={"workers": 4, "receive_wait_s": 1.0, "renewal": {"max_s": 30.0}},
+    )
+    result = simulate(tried)
+    cost = summarize(result, warm_up=0.0).cost
+    for op, name in enumerate(CALL_OPS):
+        ended = (result.calls["op"] == op) & ~np.isnan(result.calls["end_s"])
+        brought = int(np.count_nonzero(ended & (result.calls["outcome"] != CALL_EMPTY)))
+        assert cost.by_kind[name].value == pytest.approx(brought / 100.0 * 3600 * HOURS_PER_MONTH)
+    assert all(cost.by_kind[name].value > 0.0 for name in ("send", "receive", "settle", "abandon", "renew"))
+    assert sum(count.value for count in cost.by_kind.values()) == pytest.approx(cost.requests_per_month.value)
 
 
 def test_a_premium_namespace_costs_its_messaging_units() -> None:

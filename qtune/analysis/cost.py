@@ -10,7 +10,7 @@ knows a provider by name.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,24 +20,29 @@ from qtune.analysis.intervals import AT_LEAST_0, Estimate, across_replications, 
 from qtune.analysis.measures import ended_calls
 from qtune.analysis.setup import Setup, setup_of
 from qtune.providers.prices import Prices, RequestPrice
-from qtune.result import CALL_EMPTY, OP_RECEIVE, OP_SEND, Result
+from qtune.result import CALL_EMPTY, CALL_OPS, OP_RECEIVE, OP_SEND, Result
 from qtune.scenario import Scenario
 
 HOURS_PER_MONTH: Final = 730.0
 _MONTH_S: Final = HOURS_PER_MONTH * 3600.0
+
+KINDS: Final = (*CALL_OPS, "empty receive")
+"""What is billed: the calls by what they do, and the receives that bring nothing, which count as these alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
     """What a month of this costs in US dollars, and where the prices come from.
 
-    requests_per_month: billed requests. requests_usd, capacity_usd, compute_usd: a month of requests, of
-    messaging units or the namespace, and of consumer instances; month_usd: their sum.
+    requests_per_month: billed requests. by_kind: the same by what they are, as in ``KINDS``.
+    requests_usd, capacity_usd, compute_usd: a month of requests, of messaging units or the namespace, and of
+    consumer instances; month_usd: their sum.
     million_messages_usd: the sum for a million completed messages; without a value when none was completed.
     assumptions: what a reader must know before quoting the figures.
     """
 
     requests_per_month: Estimate
+    by_kind: Mapping[str, Estimate]
     requests_usd: Estimate
     capacity_usd: float
     compute_usd: float
@@ -49,6 +54,7 @@ class Cost:
         """The fields for JSON."""
         return {
             "requests_per_month": self.requests_per_month.to_dict(),
+            "by_kind": {kind: count.to_dict() for kind, count in self.by_kind.items()},
             "requests_usd": self.requests_usd.to_dict(),
             "capacity_usd": json_number(self.capacity_usd),
             "compute_usd": json_number(self.compute_usd),
@@ -65,8 +71,9 @@ def cost_of(results: Sequence[Result], *, warm_up_s: float, confidence: float) -
     plan = model.prices.plans[scenario.queue.plan]
     window_s = results[0].horizon_s - warm_up_s
     price = plan.requests
-    counts = [billed_requests(result, price, scenario.message_size_bytes, warm_up_s) for result in results]
-    monthly = [count / window_s * _MONTH_S for count in counts]
+    kinds = [billed_by_kind(result, price, scenario.message_size_bytes, warm_up_s) for result in results]
+    a_month = _MONTH_S / window_s
+    monthly = [math.fsum(kind.values()) * a_month for kind in kinds]
     requests_usd = [price.usd(count) if price else 0.0 for count in monthly]
     capacity_usd, compute_usd = capacity_usd_of(scenario), compute_usd_of(scenario)
     totals = [usd + capacity_usd + compute_usd for usd in requests_usd]
@@ -77,6 +84,12 @@ def cost_of(results: Sequence[Result], *, warm_up_s: float, confidence: float) -
     ]
     return Cost(
         requests_per_month=across_replications(monthly, possible=AT_LEAST_0, confidence=confidence),
+        by_kind={
+            kind: across_replications(
+                [counts[kind] * a_month for counts in kinds], possible=AT_LEAST_0, confidence=confidence
+            )
+            for kind in KINDS
+        },
         requests_usd=across_replications(
             requests_usd, possible=AT_LEAST_0, unit="USD", confidence=confidence
         ),
@@ -97,14 +110,21 @@ def cost_of(results: Sequence[Result], *, warm_up_s: float, confidence: float) -
 def billed_requests(
     result: Result, price: RequestPrice | None, message_bytes: int, warm_up_s: float
 ) -> float:
-    """How many requests the calls that ended from ``warm_up_s`` on are billed as.
+    """How many requests the calls that ended from ``warm_up_s`` on are billed as, all kinds together."""
+    return math.fsum(billed_by_kind(result, price, message_bytes, warm_up_s).values())
+
+
+def billed_by_kind(
+    result: Result, price: RequestPrice | None, message_bytes: int, warm_up_s: float
+) -> dict[str, float]:
+    """How many requests the calls that ended from ``warm_up_s`` on are billed as, for each of ``KINDS``.
 
     A call that carries payload (a send, a receive) counts once for each started chunk of it; another call
     counts once. Where messages are billed, each message in a call counts so. A receive that finds nothing
     counts once, if the provider bills it.
     """
     if price is None:
-        return 0.0
+        return dict.fromkeys(KINDS, 0.0)
     calls = ended_calls(result, warm_up_s)
     chunks_each = max(math.ceil(message_bytes / price.chunk_bytes), 1)
     count = calls["count"].astype(np.float64)
@@ -116,11 +136,13 @@ def billed_requests(
     else:
         billed = np.where(payload, count * chunks_each, count)
     billed[empty] = 1.0 if price.empty_receives else 0.0
-    total = float(billed.sum())
+    kind = np.where(empty, len(CALL_OPS), calls["op"])
+    found = dict(zip(KINDS, np.bincount(kind, billed, minlength=len(KINDS)).tolist(), strict=True))
     if price.billed == "message" and not (calls["op"] == OP_RECEIVE).any():
         # A client that is pushed its messages makes no receive calls, and is billed for them all the same.
-        total += chunks_each * float(np.count_nonzero(result.deliveries["received_s"] >= warm_up_s))
-    return total
+        received = np.count_nonzero(result.deliveries["received_s"] >= warm_up_s)
+        found[CALL_OPS[OP_RECEIVE]] += chunks_each * float(received)
+    return found
 
 
 def capacity_usd_of(scenario: Scenario) -> float:

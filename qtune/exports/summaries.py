@@ -146,6 +146,11 @@ def _cost_section(summary: Summary) -> Section:
         title="Cost a month",
         rows=(
             ("requests", number_text(cost.requests_usd), billed),
+            *(
+                (f"  {kind}", "", f"{plain_number(count.value)} billed")
+                for kind, count in cost.by_kind.items()
+                if count.value > 0.0
+            ),
             ("capacity", quantity(cost.capacity_usd, "USD"), "namespaces or messaging units"),
             ("instances", quantity(cost.compute_usd, "USD"), f"{instances} running"),
             ("total", number_text(cost.month_usd), each),
