@@ -97,6 +97,7 @@ def _of_model(catalogue: Catalogue, name: str, model: ProviderModel) -> Iterator
         yield _client_section(client, model, client.name == provider.default_client, sources)
     yield _limits_section(provider, sources)
     yield _unmodelled_section(provider, sources)
+    yield from _rules_sections(provider, sources)
     yield Section(
         title="Prices",
         columns=("USD", "for one", "from", "of what"),
@@ -202,6 +203,28 @@ def _unmodelled_section(provider: Provider, sources: Sources) -> Section:
     return Section(title="Known and not modelled", notes=notes or ("nothing of this provider",))
 
 
+def _rules_sections(provider: Provider, sources: Sources) -> Iterator[Section]:
+    """Every rule that changes a result: those that runs obey and where they are set, and the others with the reason."""
+    obeyed = tuple(
+        (rule.rule, rule.setting, sources.mark(f"{rule.source}; {rule.as_of}"))
+        for rule in provider.rules
+        if rule.modelled
+    )
+    others = tuple(
+        (rule.rule, rule.reason, sources.mark(f"{rule.source}; {rule.as_of}"))
+        for rule in provider.rules
+        if not rule.modelled
+    )
+    yield _rules_section("Rules that are modelled", "set by", obeyed)
+    yield _rules_section("Rules that are not modelled", "why", others)
+
+
+def _rules_section(title: str, beside: str, rows: tuple[tuple[str, str, str], ...]) -> Section:
+    """Rules as lines, which are too long for the columns of a table."""
+    notes = tuple(f"{rule} {mark}" + (f" ({beside}: {text})" if text else "") for rule, text, mark in rows)
+    return Section(title=f"{title} ({len(rows)})" if rows else title, notes=notes or ("none is listed",))
+
+
 def _data(catalogue: Catalogue) -> dict[str, object]:
     return {
         "models": {name: _model_data(catalogue, name) for name in catalogue.models},
@@ -219,4 +242,5 @@ def _model_data(catalogue: Catalogue, name: str) -> dict[str, object]:
         for client in provider.clients.values()
     }
     limits = [asdict(limit) for limit in provider.limits]
-    return {**plain(catalogue.models[name]), "limits": limits, "traits": traits}
+    rules = [asdict(rule) for rule in provider.rules]
+    return {**plain(catalogue.models[name]), "limits": limits, "rules": rules, "traits": traits}

@@ -1,7 +1,7 @@
 """The neutral vocabulary: what an engine must know of a broker and a client, without a word of any provider.
 
 Each provider's module translates its own words to these records; the engines read nothing else. All of them
-are frozen; times are in seconds. ``Limit`` and ``Price`` are the provider's numbers as data, with their
+are frozen; times are in seconds. ``Limit``, ``Rule`` and ``Price`` are the provider's numbers as data, with their
 source.
 """
 
@@ -137,6 +137,23 @@ class Limit:
     checked: str
     sense: Literal["at most", "at least"] = "at most"
     modelled: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One rule of a provider or its client that changes throughput, latency, loss, order or cost.
+
+    rule: what it says, in the provider's words. modelled: whether runs obey it.
+    setting: where a scenario sets it, such as "queue.visibility_timeout"; "" for what nobody can change.
+    reason: of a rule that is not modelled, why, and what that does to a result. source, as_of: as in a Limit.
+    """
+
+    rule: str
+    modelled: bool
+    source: str
+    as_of: str
+    setting: str = ""
     reason: str = ""
 
 

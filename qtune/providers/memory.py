@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
+from qtune.providers.memory_rules import RULES
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
 from qtune.providers.rules import within
 from qtune.records import Count, PositiveSeconds
@@ -75,6 +76,7 @@ class Memory(Provider):
     name = "memory"
     queue_type = MemoryQueue
     limits = LIMITS
+    rules = RULES
     clients = CLIENTS
     default_client = "in-process"
     default_model = "memory"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from qtune.consumer import Consumers
-from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
+from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour, Rule
 from qtune.records import Complaint, Record
 
 Check = Callable[[Any], Iterator[Complaint]]
@@ -68,6 +68,7 @@ class Provider(ABC):
     name: ClassVar[str]
     queue_type: ClassVar[type[QueueSettings]]
     limits: ClassVar[tuple[Limit, ...]]
+    rules: ClassVar[tuple[Rule, ...]] = ()
     clients: ClassVar[Mapping[str, ClientTraits]]
     default_client: ClassVar[str]
     default_model: ClassVar[str]

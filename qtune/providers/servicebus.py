@@ -10,6 +10,7 @@ from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, renewal_fields, settle_fields
 from qtune.providers.rules import breach, source_text, within
+from qtune.providers.servicebus_rules import RULES
 from qtune.records import Complaint, Count, PositiveSeconds
 
 _QUOTAS = "Azure documentation, Service Bus quotas"
@@ -219,6 +220,7 @@ class ServiceBus(Provider):
     name = "servicebus"
     queue_type = ServiceBusQueue
     limits = LIMITS
+    rules = RULES
     clients = CLIENTS
     default_client = "azure-servicebus-7.15"
     default_model = "servicebus"

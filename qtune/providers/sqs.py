@@ -9,6 +9,7 @@ from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
 from qtune.providers.rules import breach, some_lock, source_text, within
+from qtune.providers.sqs_rules import RULES
 from qtune.records import Complaint, Count, Seconds
 
 _MODEL = "botocore 1.44.8, service model of SQS"
@@ -116,6 +117,7 @@ class Sqs(Provider):
     name = "sqs"
     queue_type = SqsQueue
     limits = LIMITS
+    rules = RULES
     clients = CLIENTS
     default_client = "boto3"
     default_model = "sqs"

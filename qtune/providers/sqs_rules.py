@@ -1,0 +1,175 @@
+"""Rules of Amazon SQS that change throughput, latency, loss, order or cost: simulated, or why not."""
+
+from __future__ import annotations
+
+from qtune.providers.base import Rule
+
+_MODEL = "botocore 1.44.8, service model of SQS"
+_BOTO = "botocore 1.44.8, source"
+_API = "Amazon SQS API Reference, DeleteMessage"
+_QUOTAS = "Amazon SQS Developer Guide, quotas of standard queues and of messages"
+_TIMEOUT = "Amazon SQS Developer Guide, visibility timeout"
+_FIFO = "Amazon SQS Developer Guide, FIFO delivery logic"
+_FAIR = "Amazon SQS Developer Guide, how fair queues work"
+_LAMBDA = "AWS Lambda Developer Guide, scaling of SQS event source mappings"
+_PRICES = "cloudburn.io, guide to SQS prices (second-hand)"
+
+
+def _is(rule: str, source: str, setting: str = "", as_of: str = "2026-11") -> Rule:
+    return Rule(rule=rule, modelled=True, setting=setting, source=source, as_of=as_of)
+
+
+def _not(rule: str, reason: str, source: str, as_of: str = "2026-11") -> Rule:
+    return Rule(rule=rule, modelled=False, reason=reason, source=source, as_of=as_of)
+
+
+RULES: tuple[Rule, ...] = (
+    _is(
+        "a received message is invisible for the visibility timeout, then it can be received again",
+        _TIMEOUT,
+        setting="queue.visibility_timeout",
+        as_of="2022-09",
+    ),
+    _is(
+        "a delete with the handle of a receive that has timed out succeeds; here it always deletes the message",
+        _API,
+    ),
+    _is(
+        "a change of visibility starts the timeout anew, for that receive only; heartbeats come after half of it",
+        _TIMEOUT,
+        setting="consumers.renewal",
+        as_of="2022-09",
+    ),
+    _is(
+        "a timeout is extended up to 12 h from the first receive",
+        _TIMEOUT,
+        setting="consumers.renewal",
+        as_of="2022-09",
+    ),
+    _is(
+        "visibility 0 gives a message back at once",
+        _TIMEOUT,
+        setting="failures.on_failure",
+        as_of="2022-09",
+    ),
+    _is(
+        "a long poll asks all servers, returns as soon as one message is there, and is empty only on its timeout",
+        _MODEL,
+        setting="consumers.receive_wait",
+    ),
+    _is(
+        "a receive returns up to ten messages",
+        _MODEL,
+        setting="consumers.receive_batch",
+    ),
+    _is(
+        "up to ten messages are deleted in one call",
+        _MODEL,
+        setting="consumers.settle_batch",
+    ),
+    _is(
+        "a message that was received more often than maxReceiveCount is moved to the dead-letter queue",
+        _MODEL,
+        setting="queue.max_receive_count",
+    ),
+    _is(
+        "a message is lost when its retention ends, 4 d by default",
+        _MODEL,
+        setting="queue.message_retention",
+    ),
+    _is(
+        "a fleet that could hold more than 120,000 messages in flight is refused",
+        _QUOTAS,
+    ),
+    _is(
+        "a message holds 1 B to 1 MiB",
+        _QUOTAS,
+        setting="message_size",
+    ),
+    _is(
+        "every started 64 KiB of a call is a request, and so is an empty receive; tiers and a free million a month",
+        _PRICES,
+        setting="model",
+        as_of="2026-03",
+    ),
+    _is(
+        "receive calls wait 0 s by default and bring one message",
+        _MODEL,
+        setting="consumers.receive_wait",
+    ),
+    _not(
+        "a short poll asks a random part of the servers and may miss messages that are there",
+        "the size of the part is not published; simulated short polls miss nothing, too good for few messages",
+        _MODEL,
+    ),
+    _not(
+        "with the quota in flight reached, a long poll returns nothing and a short poll an error",
+        "a fleet that could reach it is refused instead, so that no run does",
+        _QUOTAS,
+    ),
+    _not(
+        "a deleted message may be delivered again when a server that was down comes back",
+        "AWS states no rate",
+        _API,
+    ),
+    _not(
+        "FIFO: a group is locked while one of its messages is in flight, and a receive takes many of one group",
+        "queues are standard and without groups",
+        _FIFO,
+    ),
+    _not(
+        "FIFO: 300 calls a second for each action and partition, more in high-throughput mode by region",
+        "queues are standard and without groups",
+        _QUOTAS,
+    ),
+    _not(
+        "FIFO: duplicates are suppressed for 5 min",
+        "queues are standard and without groups",
+        _MODEL,
+    ),
+    _not(
+        "fair queues put off tenants that have more than a tenth of the messages in flight",
+        "queues are standard and without groups",
+        _FAIR,
+    ),
+    _not(
+        "a send batch holds ten entries and 1 MiB, and may fail in part",
+        "producers send single messages",
+        _MODEL,
+    ),
+    _not(
+        "a message can be delayed by up to 15 min",
+        "messages can be received as soon as they are sent",
+        _MODEL,
+    ),
+    _not(
+        "a dead-letter queue keeps its messages until their own retention, counted from the first send",
+        "dead-lettered messages are counted and not followed further",
+        _MODEL,
+    ),
+    _not(
+        "a change of an attribute takes up to 60 s",
+        "attributes do not change during a run",
+        _MODEL,
+    ),
+    _not(
+        "boto3 repeats failed calls: legacy, standard with a quota of 500 tokens, adaptive",
+        "calls to the broker always succeed, so no client has anything to repeat",
+        _BOTO,
+    ),
+    _not(
+        "a client has a pool of 10 connections, and opens more at the price of a handshake",
+        "connections cost nothing: keep max_pool_connections at pollers and other callers together",
+        _BOTO,
+    ),
+    _not(
+        "Lambda: 5 pollers at first, 300 more invocations a minute, MaximumConcurrency, provisioned mode, windows",
+        "consumers are processes that poll; the event source mapping of Lambda is none of them",
+        _LAMBDA,
+    ),
+    _not(
+        "fair queues and FIFO queues cost more a million requests",
+        "queues are standard and without groups",
+        _PRICES,
+    ),
+)
