@@ -8,13 +8,14 @@ from qtune.analysis.cost import Cost, least_month_usd
 from qtune.analysis.finding import Finding
 from qtune.analysis.floor import approximate_latency_s, floor_s
 from qtune.analysis.intervals import Estimate
-from qtune.analysis.setup import Setup, setup_of
+from qtune.analysis.setup import STEADY, Setup, setup_of
 from qtune.analysis.stability import Verdict
 from qtune.analysis.stages import Stage
 from qtune.analysis.summary import Summary, summarize
 from qtune.analysis.warmup import WarmUp
 
 __all__ = [
+    "STEADY",
     "Capacity",
     "Ceiling",
     "Comparison",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from qtune.distributions import Distribution
 from qtune.providers.base import CallModel, DeliverySemantics, ReceiveBehaviour
 from qtune.scenario import Scenario
+
+STEADY: Final = ("poisson", "renewal", "bursts", "closed_loop")
+"""The kinds of arrivals that have no course of their own: they go on alike for as long as one looks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,7 +21,7 @@ from qtune.analysis.intervals import (
 )
 from qtune.analysis.measures import REASONS, SHARES, UNITS, measures_of
 from qtune.analysis.quantiles import Lateness, estimate_quantile
-from qtune.analysis.setup import Setup, setup_of
+from qtune.analysis.setup import STEADY, Setup, setup_of
 from qtune.analysis.stability import Load, Verdict, judge
 from qtune.analysis.stages import Stage, stages_of
 from qtune.analysis.warmup import WarmUp, find_warm_up
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PERCENTS: Final = (50, 95, 99)
-_STEADY: Final = ("poisson", "renewal", "bursts", "closed_loop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +225,7 @@ def _warm_up(runs: Sequence[Result], setup: Setup, asked: float | Literal["auto"
             raise InputError(Problem(where="warm_up", value=repr(given), message=message))
         whose = "the scenario's own" if asked == "auto" else "given"
         return WarmUp(cut_s=float(given), method="given", found=True, reason=f"{whose} warm-up")
-    if setup.arrivals not in _STEADY or setup.disturbed:
+    if setup.arrivals not in STEADY or setup.disturbed:
         why = "the load has a course of its own, which belongs to the answer: nothing was cut"
         return WarmUp(cut_s=0.0, method="none", found=True, reason=why)
     return find_warm_up([_due_and_lateness(run) for run in runs])

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from qtune.analysis import Estimate, Setup, Summary, setup_of
+from qtune.analysis import STEADY, Estimate, Setup, Summary, setup_of
 from qtune.distributions import Distribution
 from qtune.errors import AnswerIsNo
 from qtune.exports.files import write_new
@@ -28,6 +28,7 @@ from qtune.units import format_count
 PROCESSED: Final = "queue_runtime_messages_processed_total"
 DURATION: Final = "queue_runtime_processing_duration_seconds"
 ERRORS: Final = "queue_runtime_errors_total"
+SLOW: Final = "QueueProcessingSlow"
 BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 """The upper ends of the buckets of the processing time, in the crate."""
 
@@ -41,7 +42,6 @@ _SIGMAS: Final = 4.0
 _SUSTAINED_S: Final = 1800.0
 _OBSERVATIONS: Final = 1_000.0
 _POINTS: Final = 20_000
-_STEADY: Final = ("poisson", "renewal", "bursts", "closed_loop")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +74,7 @@ class AlertRule:
 def alert_rules(summary: Summary) -> tuple[AlertRule, ...]:
     """The rules for a system that is set up as the summary's scenario: throughput, latency, errors, utilization.
 
+    There is no rule of the latency where the histogram ends before its threshold, because it could never fire.
     AnswerIsNo when the queue does not keep up, because then there is no baseline to compare with.
     """
     if not summary.verdict.keeps_up:
@@ -85,9 +86,10 @@ def alert_rules(summary: Summary) -> tuple[AlertRule, ...]:
     if not rate_per_s > 0.0:
         raise AnswerIsNo("there is no baseline to alert on: no message was completed")
     enough_s = max(_LEAST_WINDOW_S, _OBSERVATIONS / rate_per_s)
+    latency = _latency(scenario.service_distribution(), enough_s)
     return (
         _throughput(summary, window_of(setup, rate_per_s)),
-        _latency(scenario.service_distribution(), enough_s),
+        *(() if latency is None else (latency,)),
         _errors(scenario, rate_per_s, enough_s),
         _utilization(summary, setup, enough_s),
     )
@@ -97,16 +99,19 @@ def export_alerts(summary: Summary, path: str | Path) -> Path:
     """Write the rules as a file for Prometheus, and return its path; a file that exists is never overwritten."""
     import yaml
 
-    group = {
-        "name": f"qtune {summary.scenario.name}",
-        "rules": [rule.to_dict() for rule in alert_rules(summary)],
-    }
+    rules = alert_rules(summary)
+    group = {"name": f"qtune {summary.scenario.name}", "rules": [rule.to_dict() for rule in rules]}
     name = " ".join(summary.scenario.name.split())
     runs = f"{format_count(summary.replications, 'run')} (seeds {summary.seeds[0]} to {summary.seeds[-1]})"
     header = (
         f"# Made by qtune {version('qtune')} from a prediction of {name}: {setup_text(summary.scenario)};\n"
         f"# {runs}. Check with: promtool check rules\n"
     )
+    if all(rule.alert != SLOW for rule in rules):
+        header += (
+            f"# {SLOW} is left out: twice the predicted p95 is beyond {BOUNDS_S[-1]:g} s, where the histogram of the\n"
+            "# processing time ends, so it could never fire. Give the histogram wider buckets, and write it yourself.\n"
+        )
     text: str = yaml.safe_dump({"groups": [group]}, sort_keys=False, allow_unicode=True, width=110)
     return write_new(header + text, path)
 
@@ -120,7 +125,7 @@ def window_of(setup: Setup, rate_per_s: float) -> float:
     """
     scatter = max(setup.arrival_scv, 1.0)
     needed_s = scatter * (_SIGMAS / (1.0 - THROUGHPUT_LEFT)) ** 2 / rate_per_s
-    course_s = 0.0 if setup.arrivals in _STEADY and not setup.disturbed else setup.horizon_s
+    course_s = 0.0 if setup.arrivals in STEADY and not setup.disturbed else setup.horizon_s
     return max(_LEAST_WINDOW_S, needed_s, course_s)
 
 
@@ -152,24 +157,19 @@ def _throughput(summary: Summary, window_s: float) -> AlertRule:
     )
 
 
-def _latency(service: Distribution, window_s: float) -> AlertRule:
+def _latency(service: Distribution, window_s: float) -> AlertRule | None:
     shown_s = shown_quantile_s(service, 0.95)
     threshold_s = LATENCY_TIMES * shown_s
-    true_s = service.quantile(0.95)
-    note = ""
     if threshold_s >= BOUNDS_S[-1]:
-        note = (
-            f"the histogram ends at {BOUNDS_S[-1]:g} s, and so does every quantile of it: this can never fire; "
-            "give the histogram wider buckets"
-        )
+        return None  # no quantile of the histogram is shown beyond its last bound
+    true_s = service.quantile(0.95)
     buckets = f"sum by (le) ({_rate(DURATION + '_bucket', window_s)})"
     return AlertRule(
-        alert="QueueProcessingSlow",
+        alert=SLOW,
         expr=f"histogram_quantile(0.95, {buckets}) > {threshold_s:.6g}",
         for_s=_LEAST_WINDOW_S,
         summary="the p95 of the processing time is above twice the predicted one",
         baseline=f"a p95 of {quantity(true_s, 's')}, which the histogram shows as {quantity(shown_s, 's')}",
-        note=note,
     )
 
 

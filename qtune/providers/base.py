@@ -157,6 +157,16 @@ class Rule:
     reason: str = ""
 
 
+def modelled(rule: str, source: str, setting: str = "", as_of: str = "2026-11") -> Rule:
+    """A rule that runs obey."""
+    return Rule(rule=rule, modelled=True, setting=setting, source=source, as_of=as_of)
+
+
+def not_modelled(rule: str, reason: str, source: str, as_of: str = "2026-11") -> Rule:
+    """A rule that runs do not obey, with the reason."""
+    return Rule(rule=rule, modelled=False, reason=reason, source=source, as_of=as_of)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Price:
     """One line of a price list: ``usd`` for one ``per``, as stated in ``source`` on the date ``as_of``."""

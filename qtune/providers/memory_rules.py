@@ -2,65 +2,57 @@
 
 from __future__ import annotations
 
-from qtune.providers.base import Rule
+from qtune.providers.base import Rule, modelled, not_modelled
 
 _CRATE = "queue-runtime 0.1.0, in-memory provider, source"
 _SPEC = "queue-runtime 0.2.0, Performance Optimization, in-memory queues"
 
 
-def _is(rule: str, source: str, setting: str = "", as_of: str = "2026-11") -> Rule:
-    return Rule(rule=rule, modelled=True, setting=setting, source=source, as_of=as_of)
-
-
-def _not(rule: str, reason: str, source: str, as_of: str = "2026-11") -> Rule:
-    return Rule(rule=rule, modelled=False, reason=reason, source=source, as_of=as_of)
-
-
 RULES: tuple[Rule, ...] = (
-    _is(
+    modelled(
         "the queue holds max_queue_size messages",
         _SPEC,
         setting="queue.max_queue_size",
     ),
-    _is(
+    modelled(
         "a send to a full queue waits or is refused",
         _SPEC,
         setting="queue.when_full",
     ),
-    _is(
+    modelled(
         "a message that was delivered more often than max_delivery_count is dead-lettered",
         _CRATE,
         setting="queue.max_delivery_count",
         as_of="2026-01",
     ),
-    _is(
+    modelled(
         "a message is lost when its time to live ends",
         _CRATE,
         setting="queue.message_ttl",
         as_of="2026-01",
     ),
-    _is(
+    modelled(
         "a channel buffer between the queue and its workers",
         _SPEC,
         setting="consumers.buffer",
     ),
-    _is(
+    modelled(
         "worker threads in one process share its cores",
         _SPEC,
         setting="consumers.workers",
     ),
-    _is(
+    modelled(
         "a receive returns up to 100 messages",
         _CRATE,
         setting="consumers.receive_batch",
         as_of="2026-01",
     ),
-    _not(
+    not_modelled(
         "persistence to a file",
         "what a write costs is not stated, and the crate of 0.1.0 does not enforce it",
         _SPEC,
     ),
-    _not(
+    not_modelled(
         "a session is locked for 5 min",
         "queues are without sessions",
         _CRATE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtune.providers.base import Rule
+from qtune.providers.base import Rule, modelled, not_modelled
 
 _QUOTAS = "Azure documentation, Service Bus quotas"
 _PERF = "Azure documentation, Service Bus performance best practices"
@@ -19,173 +19,165 @@ _FUNCTIONS = "Azure Functions documentation, host.json of Service Bus, extension
 _PRICES = "second-hand notes on azure.microsoft.com/pricing/details/service-bus"
 
 
-def _is(rule: str, source: str, setting: str = "", as_of: str = "2026-11") -> Rule:
-    return Rule(rule=rule, modelled=True, setting=setting, source=source, as_of=as_of)
-
-
-def _not(rule: str, reason: str, source: str, as_of: str = "2026-11") -> Rule:
-    return Rule(rule=rule, modelled=False, reason=reason, source=source, as_of=as_of)
-
-
 RULES: tuple[Rule, ...] = (
-    _is(
+    modelled(
         "a message is locked for the lock duration, 60 s by default and 5 min at most",
         _PERF,
         setting="queue.lock_duration",
         as_of="2025-04",
     ),
-    _is(
+    modelled(
         "abandon and the end of a lock count a delivery; beyond max delivery count a message is dead-lettered",
         _DLQ,
         setting="queue.max_delivery_count",
         as_of="2023-10",
     ),
-    _is(
+    modelled(
         "a message that comes back is handed out before those that wait",
         _TRANSFERS,
         as_of="2017",
     ),
-    _is(
+    modelled(
         "the lock of a prefetched message runs from the moment at which it enters the buffer",
         _PREFETCH,
         setting="consumers.prefetch",
         as_of="2024-06",
     ),
-    _is(
+    modelled(
         "a message whose lock ends in the buffer counts a delivery, and is delivered again",
         _PREFETCH,
         setting="consumers.prefetch",
         as_of="2024-06",
     ),
-    _is(
+    modelled(
         "a message is lost when its time to live ends; in the buffer that is not looked at again",
         _PERF,
         setting="queue.message_ttl",
         as_of="2025-04",
     ),
-    _is(
+    modelled(
         "the Python client grants credit in bursts, and again when all of it is used up",
         _PYTHON,
     ),
-    _is(
+    modelled(
         "the Python client waits 0.2 s more after the first message of a receive",
         _PYTHON,
     ),
-    _is(
+    modelled(
         "an idle Python receiver gives back what it was sent unasked when it reads its socket",
         _PYTHON,
     ),
-    _is(
+    modelled(
         "since 7.15 of the Python client a settlement waits for the broker; before it was sent ahead",
         _PYTHON,
         setting="consumers.client",
     ),
-    _is(
+    modelled(
         "a Python receiver serves one thread, so each worker has a receiver and a connection of its own",
         _PYTHON,
         setting="consumers.workers",
     ),
-    _is(
+    modelled(
         "the AutoLockRenewer looks every 0.5 s and renews, with under 10 s left, what a handler has, for 5 min",
         _PYTHON,
         setting="consumers.renewal",
     ),
-    _is(
+    modelled(
         "AMQP settles one message at a time",
         _SETTLE,
         setting="consumers.settle",
     ),
-    _is(
+    modelled(
         "a processor has a sliding link whose credit comes back with each message",
         _PROCESSOR,
         setting="consumers.credit_returned",
     ),
-    _is(
+    modelled(
         "a namespace has 5,000 AMQP connections, and a queue 5,000 receive requests at once",
         _QUOTAS,
         setting="consumers.instances",
         as_of="2022-07",
     ),
-    _is(
+    modelled(
         "a message holds 256 KB in standard and 100 MB in premium",
         _QUOTAS,
         setting="message_size",
         as_of="2022-07",
     ),
-    _is(
+    modelled(
         "a premium namespace has 1, 2, 4, 8 or 16 messaging units, each paid by the hour",
         _PREMIUM,
         setting="queue.messaging_units",
         as_of="2021",
     ),
-    _is(
+    modelled(
         "standard: each send, delivery, settlement, renewal and empty receive is an operation, by started 64 KB; tiers",
         _PRICES,
         setting="queue.tier",
     ),
-    _not(
+    not_modelled(
         "a standard namespace has 1,000 credits a second; without any, calls fail with 50009 and wait 2 s",
         "namespaces are not throttled: trust no standard result above 500 messages a second",
         _THROTTLING,
         as_of="2024-03",
     ),
-    _not(
+    not_modelled(
         "a messaging unit carries about 4 MB a second each way",
         "a benchmark figure and no promise: nothing is bounded by it",
         _PERF,
         as_of="2025-04",
     ),
-    _not(
+    not_modelled(
         "sessions: an exclusive lock on all messages of a session, idle timeout, concurrent sessions, calls in each",
         "queues are without sessions",
         _SESSIONS,
         as_of="2021-04",
     ),
-    _not(
+    not_modelled(
         "messages that are abandoned into a buffer go to its end",
         "an abandoned message goes back to the queue, and is handed out first",
         _PREFETCH,
         as_of="2024-06",
     ),
-    _not(
+    not_modelled(
         "a queue holds 1 to 80 GB",
         "the simulated queue has room for every message",
         _QUOTAS,
         as_of="2022-07",
     ),
-    _not(
+    not_modelled(
         "the Python client repeats a failed call 3 times, after 0.8 s and longer",
         "calls to the broker always succeed, so no client has anything to repeat",
         _PYTHON,
     ),
-    _not(
+    not_modelled(
         "when a link is lost, so are its locks",
         "links are not lost",
         _TRANSFERS,
         as_of="2017",
     ),
-    _not(
+    not_modelled(
         "receive-and-delete loses what is in the buffer when a client ends",
         "every receive is in peek-lock mode",
         _PREFETCH,
         as_of="2024-06",
     ),
-    _not(
+    not_modelled(
         "a batch of sends holds 256 KB in standard and 1 MB in premium",
         "producers send single messages",
         _PYTHON,
     ),
-    _not(
+    not_modelled(
         "Azure Functions: 16 calls a core, 8 sessions, batches of up to 1,000, waits for a batch",
         "consumers are processes; of the settings of a host only those that a scenario names",
         _FUNCTIONS,
     ),
-    _not(
+    not_modelled(
         "brokered connections beyond 1,000 cost about 0.03 USD a month each in standard",
         "the bill has no line for connections",
         _PRICES,
     ),
-    _not(
+    not_modelled(
         "duplicate detection, transactions, filters and forwarding take processor time of a messaging unit",
         "none of them is part of a scenario",
         _PREMIUM,

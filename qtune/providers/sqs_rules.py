@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtune.providers.base import Rule
+from qtune.providers.base import Rule, modelled, not_modelled
 
 _MODEL = "botocore 1.44.8, service model of SQS"
 _BOTO = "botocore 1.44.8, source"
@@ -15,159 +15,151 @@ _LAMBDA = "AWS Lambda Developer Guide, scaling of SQS event source mappings"
 _PRICES = "cloudburn.io, guide to SQS prices (second-hand)"
 
 
-def _is(rule: str, source: str, setting: str = "", as_of: str = "2026-11") -> Rule:
-    return Rule(rule=rule, modelled=True, setting=setting, source=source, as_of=as_of)
-
-
-def _not(rule: str, reason: str, source: str, as_of: str = "2026-11") -> Rule:
-    return Rule(rule=rule, modelled=False, reason=reason, source=source, as_of=as_of)
-
-
 RULES: tuple[Rule, ...] = (
-    _is(
+    modelled(
         "a received message is invisible for the visibility timeout, then it can be received again",
         _TIMEOUT,
         setting="queue.visibility_timeout",
         as_of="2022-09",
     ),
-    _is(
+    modelled(
         "a delete with the handle of a receive that has timed out succeeds; here it always deletes the message",
         _API,
     ),
-    _is(
+    modelled(
         "a change of visibility starts the timeout anew, for that receive only; heartbeats come after half of it",
         _TIMEOUT,
         setting="consumers.renewal",
         as_of="2022-09",
     ),
-    _is(
+    modelled(
         "a timeout is extended up to 12 h from the first receive",
         _TIMEOUT,
         setting="consumers.renewal",
         as_of="2022-09",
     ),
-    _is(
+    modelled(
         "visibility 0 gives a message back at once",
         _TIMEOUT,
         setting="failures.on_failure",
         as_of="2022-09",
     ),
-    _is(
+    modelled(
         "a long poll asks all servers, returns as soon as one message is there, and is empty only on its timeout",
         _MODEL,
         setting="consumers.receive_wait",
     ),
-    _is(
+    modelled(
         "a receive returns up to ten messages",
         _MODEL,
         setting="consumers.receive_batch",
     ),
-    _is(
+    modelled(
         "up to ten messages are deleted in one call",
         _MODEL,
         setting="consumers.settle_batch",
     ),
-    _is(
+    modelled(
         "a message that was received more often than maxReceiveCount is moved to the dead-letter queue",
         _MODEL,
         setting="queue.max_receive_count",
     ),
-    _is(
+    modelled(
         "a message is lost when its retention ends, 4 d by default",
         _MODEL,
         setting="queue.message_retention",
     ),
-    _is(
+    modelled(
         "a fleet that could hold more than 120,000 messages in flight is refused",
         _QUOTAS,
     ),
-    _is(
+    modelled(
         "a message holds 1 B to 1 MiB",
         _QUOTAS,
         setting="message_size",
     ),
-    _is(
+    modelled(
         "every started 64 KiB of a call is a request, and so is an empty receive; tiers and a free million a month",
         _PRICES,
         setting="model",
         as_of="2026-03",
     ),
-    _is(
+    modelled(
         "receive calls wait 0 s by default and bring one message",
         _MODEL,
         setting="consumers.receive_wait",
     ),
-    _not(
+    not_modelled(
         "a short poll asks a random part of the servers and may miss messages that are there",
         "the size of the part is not published; simulated short polls miss nothing, too good for few messages",
         _MODEL,
     ),
-    _not(
+    not_modelled(
         "with the quota in flight reached, a long poll returns nothing and a short poll an error",
         "a fleet that could reach it is refused instead, so that no run does",
         _QUOTAS,
     ),
-    _not(
+    not_modelled(
         "a deleted message may be delivered again when a server that was down comes back",
         "AWS states no rate",
         _API,
     ),
-    _not(
+    not_modelled(
         "FIFO: a group is locked while one of its messages is in flight, and a receive takes many of one group",
         "queues are standard and without groups",
         _FIFO,
     ),
-    _not(
+    not_modelled(
         "FIFO: 300 calls a second for each action and partition, more in high-throughput mode by region",
         "queues are standard and without groups",
         _QUOTAS,
     ),
-    _not(
+    not_modelled(
         "FIFO: duplicates are suppressed for 5 min",
         "queues are standard and without groups",
         _MODEL,
     ),
-    _not(
+    not_modelled(
         "fair queues put off tenants that have more than a tenth of the messages in flight",
         "queues are standard and without groups",
         _FAIR,
     ),
-    _not(
+    not_modelled(
         "a send batch holds ten entries and 1 MiB, and may fail in part",
         "producers send single messages",
         _MODEL,
     ),
-    _not(
+    not_modelled(
         "a message can be delayed by up to 15 min",
         "messages can be received as soon as they are sent",
         _MODEL,
     ),
-    _not(
+    not_modelled(
         "a dead-letter queue keeps its messages until their own retention, counted from the first send",
         "dead-lettered messages are counted and not followed further",
         _MODEL,
     ),
-    _not(
+    not_modelled(
         "a change of an attribute takes up to 60 s",
         "attributes do not change during a run",
         _MODEL,
     ),
-    _not(
+    not_modelled(
         "boto3 repeats failed calls: legacy, standard with a quota of 500 tokens, adaptive",
         "calls to the broker always succeed, so no client has anything to repeat",
         _BOTO,
     ),
-    _not(
+    not_modelled(
         "a client has a pool of 10 connections, and opens more at the price of a handshake",
         "connections cost nothing: keep max_pool_connections at pollers and other callers together",
         _BOTO,
     ),
-    _not(
+    not_modelled(
         "Lambda: 5 pollers at first, 300 more invocations a minute, MaximumConcurrency, provisioned mode, windows",
         "consumers are processes that poll; the event source mapping of Lambda is none of them",
         _LAMBDA,
     ),
-    _not(
+    not_modelled(
         "fair queues and FIFO queues cost more a million requests",
         "queues are standard and without groups",
         _PRICES,

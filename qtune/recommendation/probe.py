@@ -125,12 +125,17 @@ def _paused(question: Question, scenario: Scenario, at_s: float, for_s: float, h
     if scenario.arrivals.kind not in ("poisson", "renewal", "closed_loop", "burst_at_once"):
         assert question.setup.rate_per_s is not None
         changes["arrivals"] = {"kind": "poisson", "rate_per_s": question.setup.rate_per_s}
+    return scenario.with_(**changes, **drawn_service(scenario))
+
+
+def drawn_service(scenario: Scenario) -> dict[str, object]:
+    """The change by which service times that a trace gives to its messages are drawn, for another load; else none."""
     by_message_s = scenario.service_by_message_s(whole_trace=True)
-    if by_message_s is not None:
-        samples = np.sort(by_message_s)
-        chosen = samples[:: max(1, samples.size // _MOST_SAMPLES)]
-        changes["service_time"] = {"family": "empirical", "samples": tuple(chosen.tolist())}
-    return scenario.with_(**changes)
+    if by_message_s is None:
+        return {}
+    samples = np.sort(by_message_s)
+    chosen = samples[:: max(1, samples.size // _MOST_SAMPLES)]
+    return {"service_time": {"family": "empirical", "samples": tuple(chosen.tolist())}}
 
 
 def _still_late(run: Result, question: Question, from_s: float) -> str:

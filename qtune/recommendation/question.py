@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from qtune.analysis import Setup, capacity_of, setup_of
+from qtune.analysis import STEADY, Setup, capacity_of, setup_of
 from qtune.arrivals import Bursts, ClosedLoop
 from qtune.errors import InputError, Problem
 from qtune.recommendation.objectives import LATENCIES
@@ -14,7 +14,6 @@ from qtune.scenario import Scenario
 from qtune.targets import Targets
 from qtune.units import format_duration, format_rate
 
-_STEADY: Final = ("poisson", "renewal", "bursts", "closed_loop")
 _MESSAGES: Final = 60_000
 _MOST_MESSAGES: Final = 240_000
 _LATENCIES: Final = 100.0
@@ -49,7 +48,7 @@ class Question:
 
 def is_steady(scenario: Scenario) -> bool:
     """Whether the load has no course of its own, and nothing goes wrong on purpose."""
-    return scenario.arrivals.kind in _STEADY and not scenario.faults
+    return scenario.arrivals.kind in STEADY and not scenario.faults
 
 
 def pose(scenario: Scenario, targets: Targets, most_messages: int) -> Question:

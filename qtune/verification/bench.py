@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from qtune.analysis import Estimate, Setup, Summary, capacity_of, setup_of, summarize
+from qtune.analysis import STEADY, Estimate, Setup, Summary, capacity_of, setup_of, summarize
 from qtune.analysis.intervals import AT_LEAST_0, across_replications
 from qtune.errors import InputError, Problem
+from qtune.recommendation.probe import drawn_service
 from qtune.recommendation.question import is_steady, rate_of
 from qtune.result import Result
 from qtune.scenario import Scenario
@@ -31,9 +32,7 @@ ANY_LOAD: Final = "utilization=100%"
 """A target that no run misses, for what must be given one."""
 
 _EACH_WORKER: Final = 400
-_MOST_SAMPLES: Final = 2_000
 _SLACK: Final = 4.0
-_LONG: Final = ("poisson", "renewal", "bursts", "closed_loop")
 
 
 class Bench:
@@ -69,7 +68,7 @@ class Bench:
     @property
     def long(self) -> Scenario:
         """The scenario for an hour or more, where its load goes on for as long as one looks."""
-        if self.scenario.arrivals.kind not in _LONG or self.scenario.horizon_s >= HOUR_S:
+        if self.scenario.arrivals.kind not in STEADY or self.scenario.horizon_s >= HOUR_S:
             return self.scenario
         return self.scenario.with_(horizon_s=HOUR_S)
 
@@ -130,12 +129,7 @@ class Bench:
             "warm_up_s": 0.0,
             "producers": None,
         }
-        by_message_s = scenario.service_by_message_s(whole_trace=True)
-        if by_message_s is not None:
-            samples = np.sort(by_message_s)
-            chosen = samples[:: max(1, samples.size // _MOST_SAMPLES)]
-            changes["service_time"] = {"family": "empirical", "samples": tuple(chosen.tolist())}
-        return scenario.with_(**changes)
+        return scenario.with_(**changes, **drawn_service(scenario))
 
     def throughput_per_s(self, scenario: Scenario) -> list[float]:
         """What these consumers complete a second before a backlog, in each replication."""
