@@ -263,8 +263,9 @@ def _littles_law(result: Result) -> Iterator[str]:
     exact_s = np.diff(_area_s(due_s, times_s) - _area_s(left_s, times_s))
     number = sum(result.states[name] for name in ("unsent", "backlog", "in_flight"))
     seen_s = np.asarray(number, dtype=np.float64)[:-1] * np.diff(times_s)
-    fewest, most = _between(due_s, np.append(left_s, np.full(due_s.size - left_s.size, np.nan)), times_s[:-1])
-    error_s = exact_s - fewest * np.diff(times_s)  # of looking once a step at what the rows say
+    rows = np.searchsorted(due_s, times_s[:-1], "right") - np.searchsorted(left_s, times_s[:-1], "right")
+    error_s = exact_s - rows * np.diff(times_s)  # of looking once a step at what the rows say
+    fewest, most = _between(due_s, left_s, times_s[:-1])
     allowed_s = _SAMPLING_ERRORS * float(np.sqrt((error_s**2).sum())) + abs(float(error_s.sum()))
     allowed_s += float(((most - fewest) * np.diff(times_s)).sum())
     if abs(float(seen_s.sum() - exact_s.sum())) > allowed_s + 1e-9 * float(exact_s.sum()):

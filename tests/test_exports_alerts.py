@@ -119,6 +119,21 @@ def test_bursts_are_watched_for_longer_than_even_arrivals() -> None:
     assert window_of(setup_of(scenario), 50.0) == pytest.approx(max(600.0, scatter * 400.0 / 50.0))
 
 
+def test_a_load_with_a_course_is_watched_over_all_of_it() -> None:
+    """Where the rate changes by the clock, a shorter window would take a quiet hour for a failure."""
+    hours = "{kind: piecewise, segments: [{for: 1h, rate: 80/s}, {for: 1h, rate: 20/s}]}"
+    text = STEADY.replace("{kind: poisson, rate: 50/s}", hours).replace("60s", "2h")
+    assert window_of(setup_of(qtune.load_scenario(text)), 50.0) == 7200.0
+
+
+def test_utilization_is_that_of_all_workers_of_the_fleet() -> None:
+    """The time spent in handlers is divided by the workers of every instance."""
+    text = STEADY.replace("{provider: memory, lock_duration: 2s}", "{provider: sqs}")
+    text = text.replace("{workers: 4,", "{instances: 3, workers: 4,")
+    summary = qtune.predict(qtune.load_scenario(text), replications=2)
+    assert " / 12 > " in by_name(summary)["QueueWorkersBusy"].expr
+
+
 def test_a_queue_that_does_not_keep_up_has_no_baseline(tmp_path: Path) -> None:
     """An unstable prediction is no baseline: the answer is no, and no file is written."""
     summary = qtune.predict(qtune.load_scenario(OVERLOADED), replications=3)

@@ -118,6 +118,19 @@ def test_every_law_holds_in_both_engines(engine: str, situation: str) -> None:
     assert check(run) == []
 
 
+@pytest.mark.parametrize("engine", ["kernel", "reference"])
+def test_what_leaves_at_the_instant_of_a_sample_may_be_counted_or_not(engine: str) -> None:
+    """Eleven messages that expire together at the very instant of a sample break no law of averages."""
+    scenario = Scenario(
+        arrivals={"kind": "burst_at_once", "messages": 20},
+        service_time={"family": "constant", "mean": "100ms"},
+        queue={"provider": "servicebus", "tier": "premium", "lock_duration": "30s", "message_ttl": "1s"},
+        consumers={"workers": 1, "client": "azure-servicebus-7.15"},
+        horizon=f"{20 / 3!r}s",  # a sample every 1/75 s, so one at 1 s
+    )
+    assert check(simulate(scenario, seed=0, engine=engine)) == []
+
+
 def damage(table: str, column: str, row: int | slice, value: Any) -> Callable[[Result], None]:
     """A change of one field, or of a column of it; value may be a function of the table."""
 
