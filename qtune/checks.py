@@ -133,6 +133,15 @@ def _setting_is_offered(name: str) -> Check:
     return check
 
 
+def _retry_mode_is_known(scenario: Any) -> Iterator[Complaint]:
+    traits, mode = _traits(scenario), scenario.consumers.retry_mode
+    if mode is not None and mode not in traits.retries:
+        known = ", ".join(traits.retries)
+        message = f"{traits.name} has the retry modes {known}.{did_you_mean(mode, traits.retries)}"
+        source = next(iter(traits.retries.values())).source
+        yield Complaint(path="consumers.retry_mode", message=message, source=source)
+
+
 def _polling_is_offered(scenario: Any) -> Iterator[Complaint]:
     traits, polling = _traits(scenario), scenario.consumers.polling
     if polling is not None and "polling" not in traits.instead and polling not in traits.polling:
@@ -250,8 +259,9 @@ def _faults_happen(scenario: Any) -> Iterator[Complaint]:
             yield Complaint(path=f"faults.{index}.at_s", message=message)
 
 
-def _faults_do_not_overlap(scenario: Any) -> Iterator[Complaint]:
-    in_time = sorted(enumerate(scenario.faults), key=lambda item: item[1].at_s)
+def _pauses_do_not_overlap(scenario: Any) -> Iterator[Complaint]:
+    pauses = [item for item in enumerate(scenario.faults) if item[1].kind == "pause_handlers"]
+    in_time = sorted(pauses, key=lambda item: item[1].at_s)
     for (_, before), (index, fault) in pairwise(in_time):
         if fault.at_s < before.end_s:
             message = f"the pause before it lasts until {format_duration(before.end_s)}: join the two"
@@ -328,6 +338,7 @@ CHECKS: tuple[Check, ...] = (
             "credit_returned",
         )
     ),
+    _retry_mode_is_known,
     _polling_is_offered,
     _settle_is_offered,
     _settle_batch_has_a_use,
@@ -338,7 +349,7 @@ CHECKS: tuple[Check, ...] = (
     _warm_up_ends,
     _horizon_is_known,
     _faults_happen,
-    _faults_do_not_overlap,
+    _pauses_do_not_overlap,
     _load_can_be_held,
     _fleet_can_be_held,
     _hints_come_from_a_trace,

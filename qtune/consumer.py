@@ -41,6 +41,9 @@ class Consumers(Record):
     Settings that one provider or client does not have stay None there; giving one is an error that says what
     to use instead. A None that applies takes the client's own default, which ``ReceiveBehaviour`` shows
     resolved.
+
+    retry_mode: how the client makes a call again that the broker refused, by the client library's own name for it.
+    max_attempts: how often it makes one call at most, the first time included. Producers use the same client.
     """
 
     instances: Count = 1
@@ -58,6 +61,8 @@ class Consumers(Record):
     settle_batch: Count | None = None
     renewal: Renewal | None = None
     client: Text | None = None
+    retry_mode: Text | None = None
+    max_attempts: Annotated[int, whole(at_least=1, at_most=MOST_ATTEMPTS)] | None = None
     drop_expired: YesOrNo = False
     cores: Count = 1
     instance_price_usd_per_hour: Annotated[float, number(at_least=0.0)] | None = None

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from qtune.errors import InputError, Problem
 from qtune.result import (
+    CALL_EMPTY,
     CALL_OPS,
     DELIVERY_COMPLETED,
     DELIVERY_OUTCOMES,
     MESSAGE_COMPLETED,
     MESSAGE_STATES,
-    OP_RECEIVE,
     Result,
 )
 from qtune.scenario import Scenario
@@ -69,7 +69,7 @@ class Tally:
         self.calls += _by_kind(kind, None, self.calls)
         self.call_s += _by_kind(kind, calls["end_s"] - calls["start_s"], self.call_s)
         self.call_messages += _by_kind(kind, calls["count"], self.call_messages)
-        empty = (calls["op"] == OP_RECEIVE) & (calls["count"] == 0)
+        empty = calls["outcome"] == CALL_EMPTY
         self.empty += np.bincount(kind[empty] // len(CALL_OPS), minlength=SLICES)
 
     def _add_completed(self, rows: Rows, due_s: Floats, sent_s: Floats) -> None:

@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from qtune.records import PositiveSeconds, Record, Seconds, one_of
+from pydantic import SerializeAsAny, field_validator
+
+from qtune.records import PositivePerSecond, PositiveSeconds, Record, Seconds, one_of, refuse
 
 
-class PauseHandlers(Record):
+class Disturbance(Record):
+    """What every fault has: it lasts from ``at`` for so long."""
+
+    kind: str
+    at_s: Seconds
+    for_s: PositiveSeconds
+
+    @property
+    def end_s(self) -> float:
+        """When it is over."""
+        return self.at_s + self.for_s
+
+    def with_start(self, at_s: float) -> Self:
+        """The same fault at another instant."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, "at_s": at_s})
+
+
+class PauseHandlers(Disturbance):
     """No handler starts in [at, at + for): a long garbage collection, a deadlock, a dependency that hangs.
 
     Handlers that run go on; receiving, prefetching and lock renewal go on, so locks age in the buffer.
     """
 
     kind: Literal["pause_handlers"] = "pause_handlers"
-    at_s: Seconds
-    for_s: PositiveSeconds
-
-    @property
-    def end_s(self) -> float:
-        """When handlers may start again."""
-        return self.at_s + self.for_s
-
-    def with_start(self, at_s: float) -> PauseHandlers:
-        """The same fault at another instant."""
-        return PauseHandlers(at_s=at_s, for_s=self.for_s)
 
 
-FAULTS: dict[str, type[Record]] = {"pause_handlers": PauseHandlers}
+class Throttling(Disturbance):
+    """The broker refuses calls above ``rate`` in [at, at + for): a noisy neighbour, a lowered quota.
 
-Fault = Annotated[PauseHandlers, one_of("kind", FAULTS)]
+    rate_per_s: calls that it answers in each second, all kinds together; a whole number. A message that is pushed down
+    a link counts as a call.
+    calls: the kinds of calls that are counted; a completion and an abandonment are both a settle.
+    """
+
+    kind: Literal["throttling"] = "throttling"
+    rate_per_s: PositivePerSecond
+    calls: tuple[Literal["send", "receive", "settle", "renew"], ...] = (
+        *("send", "receive", "settle", "renew"),
+    )
+
+    @field_validator("calls")
+    @classmethod
+    def _some(cls, calls: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not calls:
+            raise refuse("this counts no calls, and so throttles none: name some, or leave it out for all")
+        return calls
+
+    @field_validator("rate_per_s")
+    @classmethod
+    def _whole(cls, rate_per_s: float) -> float:
+        if rate_per_s != int(rate_per_s):
+            raise refuse("calls are counted second by second, so this is a whole number: use 1/s or more")
+        return rate_per_s
+
+
+FAULTS: dict[str, type[Record]] = {"pause_handlers": PauseHandlers, "throttling": Throttling}
+
+Fault = Annotated[SerializeAsAny[Disturbance], one_of("kind", FAULTS)]

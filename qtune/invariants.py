@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from qtune.providers.base import CALLS
 from qtune.result import (
     CALL_EMPTY,
     CALL_OPS,
@@ -24,6 +25,7 @@ from qtune.result import (
     DELIVERY_LATE,
     DELIVERY_OUTCOMES,
     DELIVERY_RELEASED,
+    DELIVERY_UNSETTLED,
     MESSAGE_COMPLETED,
     MESSAGE_LOCKED,
     MESSAGE_READY,
@@ -33,6 +35,7 @@ from qtune.result import (
     OP_RECEIVE,
     OP_SEND,
     OP_SETTLE,
+    REFUSED,
     Result,
     Table,
 )
@@ -56,6 +59,7 @@ def check(result: Result) -> list[str]:
         _settled_while_locked,
         _workers_do_one_thing,
         _calls_match_rows,
+        _rates_are_kept,
         _littles_law,
     ]
     if result.source.startswith("simulated"):  # an adapter samples while things go on
@@ -210,6 +214,8 @@ def _settled_while_locked(result: Result) -> Iterator[str]:
         late &= outcome != DELIVERY_COMPLETED
     yield from _offenders("deliveries", late, "settled after its lock had ended")
     dead = (outcome == DELIVERY_LATE) | (outcome == DELIVERY_DROPPED)
+    given_up = outcome == DELIVERY_UNSETTLED
+    yield from _offenders("deliveries", given_up & ~np.isnan(settled_s), "settled though its client gave up")
     yield from _offenders("deliveries", dead & ~np.isnan(settled_s), "settled though its lock was lost")
     alive = dead & np.isnan(deliveries["lock_end_s"])
     yield from _offenders("deliveries", alive, "said to have lost a lock that has not ended")
@@ -228,8 +234,13 @@ def _calls_match_rows(result: Result) -> Iterator[str]:
     """What the calls carried is what the rows say: received, completed and abandoned, one for one."""
     calls, deliveries = result.calls, result.deliveries
     ended = calls[~np.isnan(calls["end_s"])]
-    empty = (ended["outcome"] == CALL_EMPTY) != ((ended["op"] == OP_RECEIVE) & (ended["count"] == 0))
+    brought = np.isin(ended["outcome"], REFUSED) | (ended["count"] > 0)
+    empty = (ended["outcome"] == CALL_EMPTY) != ((ended["op"] == OP_RECEIVE) & ~brought)
     yield from _offenders("calls", empty, "empty is a receive that brought nothing, and nothing else")
+    refused = np.isin(ended["outcome"], REFUSED)
+    yield from _offenders(
+        "calls", refused & (ended["count"] != 0), "refused, and carried messages all the same"
+    )
     outcome = deliveries["outcome"]
     right = (outcome == DELIVERY_COMPLETED) | (outcome == DELIVERY_LATE)
     told: list[tuple[str, int, Mask]] = [("completed or late", OP_SETTLE, right)]
@@ -242,6 +253,31 @@ def _calls_match_rows(result: Result) -> Iterator[str]:
         carried, rows = int(ended["count"][ended["op"] == op].sum()), int(np.count_nonzero(mask))
         if carried != rows:
             yield f"calls: {CALL_OPS[op]} calls carried {carried} messages, but {rows} deliveries are {name}"
+
+
+def _rates_are_kept(result: Result) -> Iterator[str]:
+    """In no period of a limit do calls take more than its credits and what its last call may overdraw.
+
+    A settle, an abandonment, a renewal and a send count when they end, a message when it is handed out. When a poll
+    reached the broker is not in the rows, so polls are not looked at.
+    """
+    calls, handed_s = result.calls, result.deliveries["locked_s"]
+    done = calls[(calls["op"] != OP_RECEIVE) & ~np.isin(calls["outcome"], REFUSED)]
+    for limit in result.scenario.rate_limits():
+        costs = [(limit.call_cost.get(op, 0), limit.message_cost.get(op, 0)) for op in CALLS]
+        by_op = np.zeros((len(CALL_OPS), 2))
+        for op, cost in zip(CALLS, costs, strict=True):
+            by_op[CALL_OPS.index(op)] = cost
+        each = by_op[done["op"], 0] + by_op[done["op"], 1] * done["count"]
+        times_s = np.append(done["end_s"], handed_s)
+        each = np.append(each, np.full(handed_s.size, by_op[OP_RECEIVE, 1]))
+        counted = (times_s >= limit.start_s) & (times_s < limit.end_s) & (each > 0.0)
+        if not counted.any():
+            continue
+        used = np.bincount((times_s[counted] / limit.period_s).astype(np.int64), weights=each[counted])
+        most = limit.credits + float(each[counted].max()) - 1.0
+        if used.max() > most:
+            yield f"calls: {used.max():g} credits of {limit.name} in one period, of which there are {limit.credits}"
 
 
 def _littles_law(result: Result) -> Iterator[str]:

@@ -42,6 +42,7 @@ MESSAGE_REJECTED: Final = 6
 MESSAGE_STATES: Final = ("unsent", "ready", "locked", "completed", "dead_lettered", "expired", "rejected")
 
 # How one delivery ended. LATE: the handler was right but its lock had ended, so the work is wasted.
+# UNSETTLED: the broker refused its settlement until the client gave up, so it comes back when its lock runs out.
 DELIVERY_OPEN: Final = 0
 DELIVERY_COMPLETED: Final = 1
 DELIVERY_ABANDONED: Final = 2
@@ -49,7 +50,10 @@ DELIVERY_FAILED: Final = 3
 DELIVERY_LATE: Final = 4
 DELIVERY_DROPPED: Final = 5
 DELIVERY_RELEASED: Final = 6
-DELIVERY_OUTCOMES: Final = ("open", "completed", "abandoned", "failed", "late", "dropped", "released")
+DELIVERY_UNSETTLED: Final = 7
+DELIVERY_OUTCOMES: Final = (
+    *("open", "completed", "abandoned", "failed", "late", "dropped", "released", "unsettled"),
+)
 
 OP_SEND: Final = 0
 OP_RECEIVE: Final = 1
@@ -62,7 +66,10 @@ CALL_OPS: Final = ("send", "receive", "settle", "abandon", "release", "renew")
 CALL_OK: Final = 0
 CALL_EMPTY: Final = 1
 CALL_LOCK_LOST: Final = 2
-CALL_OUTCOMES: Final = ("ok", "empty", "lock_lost")
+CALL_THROTTLED: Final = 3
+CALL_OUTCOMES: Final = ("ok", "empty", "lock_lost", "throttled")
+REFUSED: Final = (CALL_THROTTLED,)
+"""Outcomes of calls that did nothing: such a row is one attempt, and its ``count`` is 0."""
 
 # Wide fields come first, so that no row holds a padding byte and rows compare and digest byte by byte.
 MESSAGE: Final = np.dtype(

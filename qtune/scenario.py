@@ -26,9 +26,16 @@ from qtune.checks import Partial, partial, run_checks, value_at
 from qtune.consumer import Consumers, Failures, Retry
 from qtune.distributions import Distribution, Empirical
 from qtune.errors import InputError, Problem, ScenarioError, text_of
-from qtune.faults import Fault
+from qtune.faults import Fault, Throttling
 from qtune.producer import Producers
-from qtune.providers.base import CallModel, DeliverySemantics, ReceiveBehaviour
+from qtune.providers.base import (
+    CallModel,
+    DeliverySemantics,
+    Op,
+    RateLimit,
+    ReceiveBehaviour,
+    Retries,
+)
 from qtune.providers.files import find_model
 from qtune.providers.model import ProviderModel
 from qtune.providers.queue import Provider, QueueSettings
@@ -193,6 +200,17 @@ class Scenario(Record):
         """How long calls to the broker take."""
         return providers.call_model(self)
 
+    def rate_limits(self) -> tuple[RateLimit, ...]:
+        """The rates above which the broker refuses calls: its own, and those that faults put on it for a while."""
+        linked = self.behaviour().discipline != "poll"
+        own = self.provider().rate_limits(self.queue)
+        faults = [fault for fault in self.faults if isinstance(fault, Throttling)]
+        return (*own, *(_rate_limit(fault, linked) for fault in faults))
+
+    def retries(self) -> Retries:
+        """What a client does when the broker refuses a call."""
+        return providers.retries(self)
+
     def provider_model(self) -> ProviderModel:
         """The provider model in use."""
         return providers.model_of(self)
@@ -278,6 +296,23 @@ class Scenario(Record):
             if "horizon_s" in self.model_fields_set:
                 changes["horizon_s"] = self.horizon_s / factor
         return self.with_(**changes)
+
+
+def _rate_limit(fault: Throttling, linked: bool) -> RateLimit:
+    counted: dict[Op, int] = dict.fromkeys(fault.calls, 1)
+    if "settle" in counted:
+        counted["abandon"] = 1
+    pushed: dict[Op, int] = {}
+    if linked and "receive" in counted:
+        pushed["receive"] = counted.pop("receive")
+    return RateLimit(
+        name=fault.kind,
+        credits=int(fault.rate_per_s),
+        call_cost=counted,
+        message_cost=pushed,
+        start_s=fault.at_s,
+        end_s=fault.end_s,
+    )
 
 
 def _detail(complaint: Complaint, view: Scenario | Partial) -> Mapping[str, Any]:

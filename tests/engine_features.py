@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qtune.engine.plan import (
     LINK_BURST,
@@ -21,6 +22,7 @@ from qtune.result import (
     CALL_OK,
     CALL_OPS,
     CALL_OUTCOMES,
+    CALL_THROTTLED,
     DELIVERY_COMPLETED,
     DELIVERY_OUTCOMES,
     MESSAGE_EXPIRED,
@@ -37,12 +39,12 @@ from qtune.result import (
 DISCIPLINES = {POLL: "poll", LINK_SLIDING: "sliding link", LINK_BURST: "burst link"}
 SETTLES = {SETTLE_EACH: "each", SETTLE_BATCH: "batch", SETTLE_CONCURRENT: "concurrent"}
 _ANSWERS = {
-    OP_SEND: (CALL_OK,),
-    OP_RECEIVE: (CALL_OK, CALL_EMPTY),
-    OP_SETTLE: (CALL_OK, CALL_LOCK_LOST),
-    OP_ABANDON: (CALL_OK, CALL_LOCK_LOST),
+    OP_SEND: (CALL_OK, CALL_THROTTLED),
+    OP_RECEIVE: (CALL_OK, CALL_EMPTY, CALL_THROTTLED),
+    OP_SETTLE: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED),
+    OP_ABANDON: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED),
     OP_RELEASE: (CALL_OK, CALL_LOCK_LOST),
-    OP_RENEW: (CALL_OK, CALL_LOCK_LOST),
+    OP_RENEW: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED),
 }
 
 FROM_CODES = {
@@ -61,13 +63,14 @@ FROM_SETTINGS = {
     *("piecewise rate", "closed loop", "given service times", "few call slots", "several consumers"),
     *("a full queue refuses", "a full queue holds senders up", "a full queue holds arrivals up"),
     *("returned first", "returned last", "client costs", "pause after an empty receive"),
+    *("throttled for a while", "throttled with a quota of retries", "throttled without another try"),
 }
 FROM_ROWS = {
     *("several in one receive", "several in one settle", "several attempts", "renewed twice"),
     *("due at one instant", "expired unread", "expired after a delivery", "third delivery"),
     *("waited for a sender", "waited for a core", "handlers paused", "released by the keep-alive"),
     *("lingered", "an attempt fails and the next is right", "long poll served", "renewers too few"),
-    "completed after its lock",
+    *("completed after its lock", "a link held up by a limit"),
 }
 
 
@@ -93,6 +96,7 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
     full = plan.capacity_messages > 0
     unsent = bool((result.states["unsent"] > 0).any())
     poll = plan.discipline == POLL
+    throttled = bool((result.calls["outcome"] == CALL_THROTTLED).any())
     found = {
         f"{DISCIPLINES[plan.discipline]}, settled {SETTLES[plan.settle_mode]}": True,
         "poll by loop": poll and plan.credit_at_settle and plan.refill_at == plan.in_hand_limit > 1,
@@ -113,6 +117,9 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "a full queue holds arrivals up": full and plan.senders == 0 and unsent,
         "returned first": plan.redelivers_first and back,
         "returned last": not plan.redelivers_first and back,
+        "throttled for a while": bool((plan.limit_end_s < np.inf).any()) and throttled,
+        "throttled with a quota of retries": plan.retry_tokens > 0 and throttled,
+        "throttled without another try": not plan.throttled_wait_s.size and throttled,
         "client costs": bool(result.states["core_busy_s"][-1] > 0.0),
         "pause after an empty receive": plan.idle_pause_s > 0.0 and _answered(result, CALL_EMPTY),
     }
@@ -159,7 +166,18 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
         "an attempt fails and the next is right": (
             tried & (deliveries["outcome"] == DELIVERY_COMPLETED)
         ).any(),
+        "a link held up by a limit": plan.discipline != POLL
+        and np.isin(deliveries["locked_s"][deliveries["locked_s"] > 0.0], _refills_s(plan)).any(),
         "long poll served": plan.discipline == POLL and (receive & served & (took_s > 0.5)).any(),
         "renewers too few": plan.renewers > 0 and plan.renew_after_s < plan.lock_s and unrenewed.any(),
     }
     return {name for name, happened in found.items() if happened}
+
+
+def _refills_s(plan: Plan) -> NDArray[np.float64]:
+    """When the periods of limits begin that hold received messages up."""
+    starts_s = [np.empty(0)]
+    for limit, period_s in enumerate(plan.limit_period_s):
+        if plan.limit_message_cost[limit * len(CALL_OPS) + OP_RECEIVE] > 0.0:
+            starts_s.append(np.arange(1, int(plan.horizon_s / period_s) + 1) * period_s)
+    return np.concatenate(starts_s)

@@ -25,6 +25,7 @@ from qtune.engine.plan import (
     SETTLE_EACH,
     Plan,
 )
+from qtune.result import CALL_OPS
 
 Pick = Callable[..., Any]
 Fields = dict[str, Any]
@@ -68,6 +69,7 @@ def plans(draw: st.DrawFn) -> Plan:
     horizon_s = min(60.0, draw(st.integers(30, 250)) / rate_per_s)
     lock_s = pick(NEVER_S, 10.0 * service_s + 1.0, 2.0 * service_s + 0.2, 0.3 * service_s + 0.05)
     constant = pick(False, False, True)
+    limits = _limits(pick, rate_per_s, horizon_s)
     wait_s = pick(20.0, 1.0, 0.05) if discipline == LINK_BURST else pick(20.0, 1.0, 0.05, 0.0)
     return Plan(
         seed=draw(SEEDS),
@@ -80,7 +82,8 @@ def plans(draw: st.DrawFn) -> Plan:
         discipline=discipline,
         wait_s=wait_s,
         # Constant round trips can be 0, and then only a pause lets time pass between polls that find nothing.
-        idle_pause_s=0.013 if constant and wait_s == 0.0 else pick(0.0, 0.0, 0.07),
+        idle_pause_s=0.013 if constant and (wait_s == 0.0 or limits) else pick(0.0, 0.0, 0.07),
+        **limits,
         **_arrivals(pick, draw, rate_per_s, horizon_s, service_s),
         **_receiving(pick, discipline, workers),
         **_broker(pick, lock_s, service_s, horizon_s),
@@ -194,6 +197,32 @@ def _client(pick: Pick, lock_s: float, workers: int) -> Fields:
         "cores": pick(1, 2),
         "call_cost_s": pick(0.0, 0.0, 0.0003, 0.01),
         "message_cost_s": pick(0.0, 0.0, 0.0002, 0.005),
+    }
+
+
+def _limits(pick: Pick, rate_per_s: float, horizon_s: float) -> Fields:
+    """None, or one or two limits that count some kinds of calls, and what clients do when they are refused."""
+    count = pick(0, 0, 0, 1, 2)
+    if not count:
+        return {}
+    kinds = len(CALL_OPS)
+    periods_s = [pick(1.0, 0.1, 0.3 * horizon_s) for _ in range(count)]
+    windows = [pick((0.0, np.inf), (0.0, np.inf), (0.2 * horizon_s, 0.5 * horizon_s)) for _ in range(count)]
+    retries = pick(0, 1, 3)
+    return {
+        "limit_credits": np.array(
+            [float(max(1, int(pick(0.5, 1.0, 3.0) * rate_per_s * s))) for s in periods_s]
+        ),
+        "limit_period_s": np.array(periods_s),
+        "limit_start_s": np.array([start_s for start_s, _ in windows]),
+        "limit_end_s": np.array([end_s for _, end_s in windows]),
+        "limit_call_cost": np.array([float(pick(1, 0)) for _ in range(count * kinds)]),
+        "limit_message_cost": np.array([float(pick(0, 0, 1, 3)) for _ in range(count * kinds)]),
+        "throttled_wait_s": np.array((0.05, 0.1, 2.0)[:retries]),
+        "retry_jitter": pick(True, False),
+        "retry_tokens": pick(0, 0, 20),
+        "throttled_tokens": 5,
+        "senders_each": pick(1, 4),
     }
 
 

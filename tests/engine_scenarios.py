@@ -40,7 +40,7 @@ def scenarios(draw: st.DrawFn, slow_sqs: str) -> Scenario:
         producers=pick(None, {"senders": 1}, {"instances": 2, "senders": 3}),
         queue=queue,
         consumers={"instances": instances, "workers": workers, "cores": pick(1, 1, 2), **consumers},
-        faults=pick((), ({"kind": "pause_handlers", "at_s": 0.2 * horizon_s, "for_s": 0.2 * horizon_s},)),
+        faults=_faults(pick, rate_per_s, horizon_s),
         horizon_s=horizon_s,
         model=pick(None, slow_sqs) if provider == "sqs" else None,
         seed=draw(st.integers(0, 10**9)),
@@ -79,6 +79,15 @@ def _arrivals(pick: Pick, rate_per_s: float, horizon_s: float) -> Section:
     return {"kind": kind, "file": TRACE, "speed": 0.2 * rate_per_s}
 
 
+def _faults(pick: Pick, rate_per_s: float, horizon_s: float) -> tuple[Section, ...]:
+    window = {"at_s": 0.2 * horizon_s, "for_s": 0.2 * horizon_s}
+    pause = {"kind": "pause_handlers", **window}
+    few, fewer = float(max(1, int(rate_per_s))), float(max(1, int(0.3 * rate_per_s)))
+    kinds = pick({}, {}, {"calls": ("settle", "renew")}, {"calls": ("receive",)})
+    throttling = {"kind": "throttling", **window, "rate_per_s": pick(few, fewer), **kinds}
+    return tuple(pick((), (pause,), (throttling,), (pause, throttling)))
+
+
 def _service_time(pick: Pick, mean_s: float, arrivals: str) -> Section:
     if arrivals == "trace" and pick(True, False):
         return {"family": "hints", "mean_s": mean_s}
@@ -109,9 +118,14 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
         "renewal": pick(None, None, {"max_s": pick(60.0, 2.5 * lock_s), "renewers": 1}, {"max_s": 60.0}),
     }
     if provider == "servicebus":
-        queue = {"lock_duration_s": lock_s, "max_delivery_count": pick(10, 1, 3), "tier": "premium"}
+        queue = {"lock_duration_s": lock_s, "max_delivery_count": pick(10, 1, 3)}
+        tier = pick(
+            {"tier": "premium"},
+            {"tier": "standard"},
+            {"tier": "standard", "credits_per_s": 30.0, "settle_credits": pick(0, 1)},
+        )
         ttl = {"message_ttl_s": pick(None, 10.0 * service_s)}
-        return {"provider": provider, **queue, **ttl}, {**shared, **_servicebus_client(pick)}
+        return {"provider": provider, **queue, **tier, **ttl}, {**shared, **_servicebus_client(pick)}
     if provider == "memory":
         queue = {
             "max_queue_size": pick(10_000, 2, 8),
@@ -131,7 +145,8 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
     waiting = pick(
         {"receive_wait_s": 20.0}, {"receive_wait_s": 0.05}, {"receive_wait_s": 0.0, "idle_pause_s": 0.1}
     )
-    client = {**settle, **waiting, **_polling(pick, own_loops=True)}
+    retries = {"retry_mode": pick(None, "legacy"), "max_attempts": pick(None, None, 1)}
+    client = {**settle, **waiting, **_polling(pick, own_loops=True), **retries}
     return {"provider": provider, **queue}, {**shared, **client}
 
 

@@ -92,6 +92,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "consumers": {"workers": 40, "receive_wait_s": 20.0},
         "producers": {"instances": 1, "senders": 2},
     },
+    "credits": {
+        "queue": {**BUS, "credits_per_s": 50.0},
+        "consumers": {"workers": 8, "client": "azure-processor", "prefetch": 20},
+    },
     "client cores": {
         "queue": SQS,
         "consumers": {"workers": 400, "receive_wait_s": 20.0},

@@ -17,6 +17,7 @@ from qtune.result import (
     CALL_EMPTY,
     CALL_OK,
     CALL_OPS,
+    CALL_THROTTLED,
     OP_RECEIVE,
     OP_RENEW,
     OP_SEND,
@@ -92,6 +93,24 @@ def test_an_empty_receive_is_one_request_or_none(provider: str, plan: str, bille
     found = run(scenario(), (1.0, OP_RECEIVE, 0, CALL_EMPTY))
     tariff = price(provider, plan).model_copy(update={"empty_receives": billed})
     assert billed_requests(found, tariff, KIB, 0.0) == float(billed)
+
+
+@pytest.mark.parametrize(("provider", "plan"), [("sqs", "standard"), ("servicebus", "standard")])
+@pytest.mark.parametrize("billed", [True, False])
+def test_every_refused_call_is_one_request_or_none(provider: str, plan: str, billed: bool) -> None:
+    """Each attempt that the broker refuses is a request of its own, if the price list bills it at all."""
+    refused = (1.0, OP_RECEIVE, 0, CALL_THROTTLED), (2.0, OP_SETTLE, 0, CALL_THROTTLED)
+    tariff = price(provider, plan).model_copy(update={"refused_calls": billed})
+    assert billed_requests(run(scenario(), *refused), tariff, 100 * KIB, 0.0) == 2.0 * billed
+
+
+def test_whether_refused_calls_are_billed_is_said_when_there_are_any() -> None:
+    """No provider states it, so a bill with refused calls in it names the assumption."""
+    said = "calls that the broker refused are billed like others, which the provider does not state"
+    refused = (50.0, OP_SETTLE, 0, CALL_THROTTLED)
+    for calls, listed in (((refused,), True), ((), False)):
+        found = run(scenario(), (50.0, OP_SETTLE, 1, CALL_OK), *calls)
+        assert (said in summarize([found], warm_up=0.0).cost.assumptions) == listed
 
 
 def test_service_bus_bills_messages() -> None:

@@ -13,9 +13,11 @@ from handmade import fcfs, poisson_run, scenario_of
 from qtune.invariants import check
 from qtune.result import (
     CALL_EMPTY,
+    CALL_THROTTLED,
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
     DELIVERY_LATE,
+    DELIVERY_UNSETTLED,
     MESSAGE_COMPLETED,
     MESSAGE_READY,
     TABLES,
@@ -92,6 +94,12 @@ STRESS: dict[str, dict[str, Any]] = {
         "queue": FULL,
         "consumers": {"workers": 2, "receive_wait_s": 1.0, "polling": "permits"},
         "producers": {"instances": 1, "senders": 2},
+    },
+    "a throttled namespace": {
+        "queue": {**BUS, "credits_per_s": 60.0, "settle_credits": 1},
+        "consumers": {"workers": 4, "client": "azure-processor", "prefetch": 10, "settle": "concurrent"},
+        "producers": {"instances": 2, "senders": 4},
+        "faults": ({"kind": "throttling", "at_s": 5.0, "for_s": 5.0, "rate_per_s": 3.0},),
     },
     "a closed loop": {
         "arrivals": {
@@ -216,6 +224,14 @@ DAMAGE: dict[str, tuple[Callable[[Result], None], str]] = {
         damage("states", "in_flight", 100, 3),
         "in_flight is not what the rows say",
     ),
+    "a refused call that carried a message": (
+        damage("calls", "outcome", 0, CALL_THROTTLED),
+        "refused, and carried messages all the same",
+    ),
+    "a settlement given up that was made": (
+        damage("deliveries", "outcome", 3, DELIVERY_UNSETTLED),
+        "settled though its client gave up",
+    ),
     "a sample of too few busy workers": (
         damage("states", "busy_workers", slice(None), 0),
         "busy_workers is not what the rows say",
@@ -265,3 +281,19 @@ def test_released_deliveries_do_not_count(engine: str) -> None:
     assert check(run) == []
     done = run.deliveries["outcome"] == DELIVERY_COMPLETED
     assert done.sum() == (run.messages["state"] == MESSAGE_COMPLETED).sum()
+
+
+def test_more_calls_than_credits_are_seen() -> None:
+    """A period in which more was sent and received than its credits allow breaks a law."""
+    scenario = Scenario(
+        arrivals={"kind": "poisson", "rate_per_s": 20.0},
+        service_time={"family": "constant", "mean_s": 0.01},
+        queue=BUS,
+        consumers={"workers": 4, "client": "azure-processor", "prefetch": 10},
+        producers={"senders": 10},
+        horizon_s=20.0,
+    )
+    run = simulate(scenario)
+    assert check(run) == []
+    fewer = replace(run, scenario=scenario.with_(queue={"credits_per_s": 20.0}))
+    assert any("credits of a standard namespace in one period" in broken for broken in check(fewer))

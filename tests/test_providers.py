@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +187,33 @@ def test_every_limit_says_where_it_is_stated_and_checked(provider: providers.Pro
 
 
 def test_limits_that_are_known_and_not_modelled_are_there() -> None:
-    """The credits of the standard tier bound a real namespace, and not a simulated one."""
+    """The traffic of a messaging unit bounds a real namespace, and not a simulated one."""
     limits = {limit.name: limit for limit in BUILT_IN["servicebus"].limits}
-    credit = limits["credits of a standard namespace"]
-    assert (credit.value, credit.modelled) == (1000.0, False)
-    assert "500 messages a second" in credit.reason
+    traffic = limits["traffic of a messaging unit"]
+    assert (traffic.value, traffic.modelled) == (4e6, False)
+    assert "nothing is bounded by it" in traffic.reason
+
+
+@pytest.mark.parametrize(
+    ("provider", "mode", "waits_s"),
+    [
+        ("sqs", "standard", (1.0, 2.0)),
+        ("sqs", "legacy", (1.0, 2.0, 4.0, 8.0)),
+        ("servicebus", "exponential", (1.6, 3.2, 6.4)),
+        ("servicebus", "fixed", (0.8, 0.8, 0.8)),
+        ("memory", "none", ()),
+    ],
+)
+def test_retry_modes_wait_as_their_library_does(provider: str, mode: str, waits_s: tuple[float, ...]) -> None:
+    """The longest waits before the retries of a throttled call, for the default number of attempts."""
+    own = BUILT_IN[provider]
+    assert own.clients[own.default_client].retries[mode].throttled_waits_s() == pytest.approx(waits_s)
+
+
+def test_waits_end_at_their_ceiling() -> None:
+    """botocore's standard mode waits at most 20 s, however many attempts are allowed."""
+    more = replace(BUILT_IN["sqs"].clients["boto3"].retries["standard"], attempts=8)
+    assert more.throttled_waits_s() == (1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0)
 
 
 @pytest.mark.parametrize("provider", BUILT_IN.values(), ids=str)

@@ -88,7 +88,7 @@ def test_a_fleet_must_fit_both_limits_of_a_namespace() -> None:
     quotas = "(a hard limit)\n  stated in: Azure documentation, Service Bus quotas, as of 2022-07"
     assert errors(changed(SERVICEBUS, "consumers", "{workers: 8, instances: 626}")) == [
         "t.yaml:5:36: consumers.instances: 626\n"
-        f"  {held} receive requests at once on a queue is at most 5000 receivers {quotas}",
+        f"  {held} receive requests on a queue is at most 5000 receivers {quotas}",
         "t.yaml:5:36: consumers.instances: 626\n"
         f"  {held} AMQP connections of a namespace is at most 5000 connections {quotas}",
     ]

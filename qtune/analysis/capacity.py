@@ -17,9 +17,12 @@ from typing import Literal
 from qtune.analysis.grids import low_grid
 from qtune.analysis.setup import Setup, setup_of
 from qtune.distributions import Distribution
+from qtune.providers.base import Op, RateLimit
 from qtune.scenario import Scenario
 
-Resource = Literal["workers", "places in hand", "receive calls", "client cores", "broker calls", "senders"]
+Resource = Literal[
+    "workers", "places in hand", "receive calls", "client cores", "broker calls", "senders", "credits"
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +68,7 @@ def capacity_per_s(scenario: Scenario) -> float:
 def capacity_of(setup: Setup) -> Capacity:
     """All ceilings of a setup."""
     found = [workers_ceiling(setup), *_places(setup), *_receive_calls(setup), *_cores(setup), *_broker(setup)]
+    found += [ceiling for limit in setup.rate_limits for ceiling in _rate_limit(setup, limit)]
     if setup.senders:
         held_s = setup.calls.send.mean
         if setup.calls.calls_served_at_once:
@@ -190,3 +194,26 @@ def _broker(setup: Setup) -> list[Ceiling]:
     formula = "calls served at once / (calls per message * broker time per call)"
     places = calls.calls_served_at_once
     return [Ceiling(resource="broker calls", places=places, held_s=held_s, formula=formula)]
+
+
+def _rate_limit(setup: Setup, limit: RateLimit) -> list[Ceiling]:
+    """What a rate limit lets through when no call is wasted; the last call of a period may overdraw it."""
+    sends, work = 1.0 if setup.senders else 0.0, setup.work
+    settles = work.settles / setup.behaviour.settle_batch
+    calls: dict[Op, float] = {"send": sends, "settle": settles}
+    messages: dict[Op, float] = {"send": sends, "settle": work.settles, "receive": work.deliveries}
+    if setup.behaviour.discipline == "poll":
+        calls["receive"] = work.deliveries / setup.most_per_receive
+    spent = sum(count * limit.call_cost.get(op, 0) for op, count in calls.items())
+    spent += sum(count * limit.message_cost.get(op, 0) for op, count in messages.items())
+    if spent <= 0.0:
+        return []
+    most: dict[Op, int] = {"settle": setup.behaviour.settle_batch}
+    if setup.behaviour.discipline == "poll":
+        most["receive"] = setup.most_per_receive
+    dearest = max(
+        limit.call_cost.get(op, 0) + limit.message_cost.get(op, 0) * most.get(op, 1) for op in messages
+    )
+    formula = "credits of a period / (credits per message * period)"
+    held_s = spent * limit.period_s
+    return [Ceiling(resource="credits", places=limit.credits + dearest - 1, held_s=held_s, formula=formula)]

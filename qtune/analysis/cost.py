@@ -20,7 +20,7 @@ from qtune.analysis.intervals import AT_LEAST_0, Estimate, across_replications, 
 from qtune.analysis.measures import ended_calls
 from qtune.analysis.setup import Setup, setup_of
 from qtune.providers.prices import Prices, RequestPrice
-from qtune.result import CALL_EMPTY, CALL_OPS, OP_RECEIVE, OP_SEND, Result
+from qtune.result import CALL_EMPTY, CALL_OPS, OP_RECEIVE, OP_SEND, REFUSED, Result
 from qtune.scenario import Scenario
 
 HOURS_PER_MONTH: Final = 730.0
@@ -120,8 +120,8 @@ def billed_by_kind(
     """How many requests the calls that ended from ``warm_up_s`` on are billed as, for each of ``KINDS``.
 
     A call that carries payload (a send, a receive) counts once for each started chunk of it; another call
-    counts once. Where messages are billed, each message in a call counts so. A receive that finds nothing
-    counts once, if the provider bills it.
+    counts once. Where messages are billed, each message in a call counts so. A receive that finds nothing, and a
+    call that the broker refuses, count once, if the provider bills them.
     """
     if price is None:
         return dict.fromkeys(KINDS, 0.0)
@@ -136,6 +136,7 @@ def billed_by_kind(
     else:
         billed = np.where(payload, count * chunks_each, count)
     billed[empty] = 1.0 if price.empty_receives else 0.0
+    billed[np.isin(calls["outcome"], REFUSED)] = 1.0 if price.refused_calls else 0.0
     kind = np.where(empty, len(CALL_OPS), calls["op"])
     found = dict(zip(KINDS, np.bincount(kind, billed, minlength=len(KINDS)).tolist(), strict=True))
     if price.billed == "message" and not (calls["op"] == OP_RECEIVE).any():
@@ -206,6 +207,9 @@ def assumptions_of(scenario: Scenario, results: Sequence[Result]) -> tuple[str, 
     if plan.requests is not None and plan.requests.free_per_month:
         free = plan.requests.free_per_month
         found.append(f"the first {free:,} requests of a month are free, and all of them go to this queue")
+    if plan.requests is not None and any(np.isin(run.calls["outcome"], REFUSED).any() for run in results):
+        billed = "are billed like others" if plan.requests.refused_calls else "are not billed"
+        found.append(f"calls that the broker refused {billed}, which the provider does not state")
     if scenario.consumers.instance_price_usd_per_hour is None:
         note = "assumed" if prices.instance.assumption else f"of {prices.instance.as_of.isoformat()}"
         hour = f"{prices.instance.usd_per_hour:g} USD an hour"

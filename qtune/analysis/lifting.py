@@ -57,6 +57,8 @@ def _settings_of(resource: Resource, setup: Setup) -> list[tuple[str, int]]:
         return [instances]
     if resource == "senders":
         return [("producers.senders", setup.senders_each)]
+    if resource == "credits":
+        return []
     if resource == "broker calls":
         return [batch] if polls else []
     if resource == "workers":

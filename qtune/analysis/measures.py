@@ -25,11 +25,13 @@ from qtune.result import (
     DELIVERY_FAILED,
     DELIVERY_LATE,
     DELIVERY_RELEASED,
+    DELIVERY_UNSETTLED,
     MESSAGE_DEAD_LETTERED,
     MESSAGE_EXPIRED,
     MESSAGE_REJECTED,
     OP_RECEIVE,
     OP_SEND,
+    REFUSED,
     Result,
     Table,
 )
@@ -53,6 +55,7 @@ UNITS: Final[Mapping[str, str]] = MappingProxyType(
         "backlog_mean": "1",
         "backlog_most": "1",
         "empty_receives_per_s": "1/s",
+        "refused_calls_per_s": "1/s",
         "batch_efficiency": "1",
         "calls_per_message": "1",
         **{f"{op}_s_p{percent}": "s" for op in CALL_OPS for percent in (50, 95)},
@@ -135,6 +138,7 @@ def of_deliveries(result: Result, setup: Setup, warm_up_s: float) -> dict[str, f
     runs = np.bincount(deliveries["message"][right], minlength=messages.size)
     busy_s = np.fmin(finished_s, result.horizon_s) - np.fmax(started_s, warm_up_s)
     busy_s = np.where(np.isnan(started_s), 0.0, np.maximum(busy_s, 0.0))
+    wasted = (outcome == DELIVERY_LATE) | (outcome == DELIVERY_UNSETTLED)
     seen = not deliveries.size or bool((~np.isnan(started_s)).any())
     return {
         "throughput_per_s": _count(ended) / window_s,
@@ -143,7 +147,7 @@ def of_deliveries(result: Result, setup: Setup, warm_up_s: float) -> dict[str, f
         "duplicates": _share(_count(runs[counted] > 1), delivered),
         "lost_locks": float(_count(lost_locks(deliveries, setup.abandons, warm_up_s))),
         "handler_calls": float(_count(started_s >= warm_up_s)),
-        "wasted_handler_calls": float(_count(ended & (outcome == DELIVERY_LATE))),
+        "wasted_handler_calls": float(_count(ended & wasted)),
     }
 
 
@@ -187,7 +191,7 @@ def ended_calls(result: Result, from_s: float) -> Table:
 
 def batch_efficiency(calls: Table, setup: Setup) -> float:
     """Messages in the receives that brought any, of the most that these may bring; NaN when none did."""
-    brought = calls["count"][(calls["op"] == OP_RECEIVE) & (calls["outcome"] != CALL_EMPTY)]
+    brought = calls["count"][(calls["op"] == OP_RECEIVE) & ~np.isin(calls["outcome"], (CALL_EMPTY, *REFUSED))]
     return _share(float(brought.sum()), brought.size * setup.behaviour.batch)
 
 
@@ -198,8 +202,10 @@ def _of_calls(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float
     duration_s[ended.size :] = math.inf
     empty = (ended["op"] == OP_RECEIVE) & (ended["outcome"] == CALL_EMPTY)
     completed = _count(result.messages["completed_s"] >= warm_up_s)
+    window_s = result.horizon_s - warm_up_s
     found = {
-        "empty_receives_per_s": _count(empty) / (result.horizon_s - warm_up_s),
+        "empty_receives_per_s": _count(empty) / window_s,
+        "refused_calls_per_s": _count(np.isin(ended["outcome"], REFUSED)) / window_s,
         "batch_efficiency": batch_efficiency(ended, setup),
         "calls_per_message": _share(_count(ended["op"] != OP_SEND), completed),
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from qtune.distributions import Distribution
-from qtune.providers.base import CallModel, DeliverySemantics, ReceiveBehaviour
+from qtune.providers.base import CallModel, DeliverySemantics, RateLimit, ReceiveBehaviour
 from qtune.scenario import Scenario
 
 STEADY: Final = ("poisson", "renewal", "bursts", "closed_loop")
@@ -41,6 +42,7 @@ class Setup:
         many gaps instead (see :func:`arrival_scv_of`).
     senders: of all producers together; 0 when the broker has each message at its due instant. senders_each:
     of one.
+    rate_limits: those that always apply; one that a fault brings is over some day.
     """
 
     arrivals: str
@@ -59,6 +61,7 @@ class Setup:
     message_bytes: int
     abandons: bool
     disturbed: bool
+    rate_limits: tuple[RateLimit, ...] = ()
 
     @property
     def workers(self) -> int:
@@ -111,6 +114,7 @@ def setup_of(scenario: Scenario) -> Setup:
         message_bytes=scenario.message_size_bytes,
         abandons=scenario.failures.on_failure == "abandon",
         disturbed=bool(scenario.faults),
+        rate_limits=tuple(limit for limit in scenario.rate_limits() if limit.end_s == math.inf),
     )
 
 

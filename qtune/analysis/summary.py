@@ -52,13 +52,13 @@ class Summary:
     of worker
         time in handlers. client_core_utilization: the same of the client's cores.
     amplification: deliveries per message delivered. duplicates: share of messages handled with success
-    twice or more. lost_locks, handler_calls, wasted_handler_calls (success after the lock was lost),
+    twice or more. lost_locks, handler_calls, wasted_handler_calls (the lock was lost before they were settled),
     dead_letters, expired, rejected:
         counts per run after the warm-up. error_rate: share of messages dead-lettered, expired or rejected.
     backlog_mean, backlog_most: messages in the broker that no one holds.
     send_s_p50 ... renew_s_p95: call times by operation; a receive includes its wait for a message.
     empty_receives_per_s; batch_efficiency: messages per receive that brought any, over the most allowed;
-    calls_per_message: all calls but sends.
+    calls_per_message: all calls but sends, refused ones too. refused_calls_per_s: attempts that the broker throttled.
 
     note: what was said about the number of replications, or "".
     """

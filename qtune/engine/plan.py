@@ -13,6 +13,7 @@ smallest first, in this order:
     renewers            a lock renewal is called, or takes effect
     senders             a send is confirmed
     customers           a customer of the closed loop has thought
+    refill              a period of a rate limit begins, and deliveries that it held up go on
     pause               a pause of all handlers ends
     samples             the state is written down
     locks               a lock runs out (so a settle at the very end of its lock is still in time)
@@ -21,6 +22,14 @@ smallest first, in this order:
 Both engines read these numbers from :func:`slots_of`. A call costs one draw of its round trip. The broker acts on a
 receive half-way, because the lock starts there; sends, settles and renewals take effect when they are confirmed, which
 errs by at most half a round trip and to the safe side: a lock that ends within that half counts as lost.
+
+Rate limits are looked at where a call takes effect. Each limit has a number of credits for every period, which begin
+at 0 and last equally long; what a period leaves over is lost. A call is refused when one of the limits that count it
+has no credit left; otherwise all of them are charged. So the last call of a period may overdraw. Messages that go to a
+waiting poll or down a link are no calls: a limit that counts received messages holds them up until its next period.
+A refused call is a row of its own. The client waits and makes the call again, with a new round trip, until it has made
+``retries`` more: then it gives up, and a poll goes on as after finding nothing, a delivery is left to its lock, a
+renewer stays idle, and a message is lost to its sender.
 """
 
 from __future__ import annotations
@@ -32,6 +41,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtune.engine import streams
+from qtune.result import CALL_OPS, OP_RECEIVE
 
 POLL: Final = 0
 LINK_SLIDING: Final = 1
@@ -119,6 +129,21 @@ class Plan:
     call_cost_s: float = 0.0
     message_cost_s: float = 0.0
 
+    # Rate limits, one entry each; costs have one entry for each limit and kind of call, in the order of their codes.
+    limit_credits: Floats = field(default_factory=lambda: NO_FLOATS)
+    limit_period_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    limit_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    limit_end_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    limit_call_cost: Floats = field(default_factory=lambda: NO_FLOATS)
+    limit_message_cost: Floats = field(default_factory=lambda: NO_FLOATS)
+
+    # What a client does after a refusal: the wait before the 2nd, 3rd ... try of a call, all of it or a random part.
+    throttled_wait_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    retry_jitter: bool = False
+    retry_tokens: int = 0  # 0: no bound; otherwise what each client may spend on tries, and gets back
+    throttled_tokens: int = 0
+    senders_each: int = 1  # senders that share one client
+
     # Faults: no handler starts in [pause_start_s, pause_end_s).
     pause_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
     pause_end_s: Floats = field(default_factory=lambda: NO_FLOATS)
@@ -136,6 +161,21 @@ class Plan:
     def workers_total(self) -> int:
         """Workers of the whole fleet."""
         return self.consumers * self.receivers * self.workers
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a call can be refused at all."""
+        return self.limit_credits.size > 0
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether a limit counts the messages that are received, and so can hold up what is ready."""
+        return bool((self.limit_message_cost[OP_RECEIVE :: len(CALL_OPS)] > 0.0).any())
+
+    @property
+    def clients(self) -> int:
+        """Client objects of consumers and, after them, of senders: what shares retry tokens."""
+        return self.consumers + -(-self.senders // self.senders_each)
 
     @property
     def samples(self) -> int:
@@ -164,6 +204,7 @@ class Slots(NamedTuple):
     renewers: int
     senders: int
     customers: int
+    refill: int
     pause: int
     samples: int
     total: int
@@ -197,6 +238,7 @@ def slots_of(plan: Plan) -> Slots:
         plan.consumers * plan.renewers,
         plan.senders,
         plan.customers,
+        1,
         1,
         1,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,9 @@ from qtune.engine.plan import (
     Plan,
 )
 from qtune.engine.quantiles import quantile_function
-from qtune.providers.base import ReceiveBehaviour
+from qtune.faults import PauseHandlers
+from qtune.providers.base import Op, RateLimit, ReceiveBehaviour
+from qtune.result import CALL_OPS
 from qtune.scenario import Scenario
 
 SAMPLES: Final = 500
@@ -51,7 +54,9 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         calls.call_service if calls.calls_served_at_once else _NOTHING,
         schedule.think or _NOTHING,
     )
-    pauses = sorted((fault.at_s, fault.end_s) for fault in scenario.faults)
+    pauses = sorted(
+        (fault.at_s, fault.end_s) for fault in scenario.faults if isinstance(fault, PauseHandlers)
+    )
     retry = scenario.failures.retry
     return Plan(
         seed=seed,
@@ -81,6 +86,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         workers=scenario.consumers.workers // behaviour.receivers,
         cores=behaviour.cores,
         **_receiving(behaviour, scenario.consumers.workers // behaviour.receivers),
+        **_refusing(scenario),
         pause_start_s=np.array([start for start, _ in pauses], np.float64),
         pause_end_s=np.array([end for _, end in pauses], np.float64),
         tables=tuple((table.kind, table.values) for table in (each.table() for each in tables)),
@@ -112,6 +118,34 @@ def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:
         "renew_max_s": behaviour.renew_max_s if behaviour.renewers else 0.0,
         "call_cost_s": behaviour.call_cost_s,
         "message_cost_s": behaviour.message_cost_s,
+    }
+
+
+def _refusing(scenario: Scenario) -> dict[str, Any]:
+    """What the broker refuses, and what clients do then; nothing where no call can be refused."""
+    limits, retries = scenario.rate_limits(), scenario.retries()
+    if not limits:
+        return {}
+
+    def numbers(of: Callable[[RateLimit], float]) -> Floats:
+        return np.array([of(limit) for limit in limits], np.float64)
+
+    def costs(of: Callable[[RateLimit], Mapping[Op, int]]) -> Floats:
+        by_op: list[Mapping[Any, int]] = [of(limit) for limit in limits]
+        return np.array([cost.get(op, 0) for cost in by_op for op in CALL_OPS], np.float64)
+
+    return {
+        "limit_credits": numbers(lambda limit: limit.credits),
+        "limit_period_s": numbers(lambda limit: limit.period_s),
+        "limit_start_s": numbers(lambda limit: limit.start_s),
+        "limit_end_s": numbers(lambda limit: limit.end_s),
+        "limit_call_cost": costs(lambda limit: limit.call_cost),
+        "limit_message_cost": costs(lambda limit: limit.message_cost),
+        "throttled_wait_s": np.array(retries.throttled_waits_s(), np.float64),
+        "retry_jitter": retries.jitter,
+        "retry_tokens": retries.tokens,
+        "throttled_tokens": retries.throttled_tokens,
+        "senders_each": scenario.producers.senders if scenario.producers else 1,
     }
 
 

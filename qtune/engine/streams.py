@@ -39,10 +39,15 @@ BROKER_RECEIVE: Final = 13
 BROKER_SETTLE: Final = 14
 BROKER_RENEW: Final = 15
 PHASE: Final = 16
-STREAMS: Final = 17
+RETRY: Final = 17
+"""The wait before a call is tried again: six streams, one for each kind of call in the order of its code."""
+STREAMS: Final = 23
 
 ATTEMPTS_MOST: Final = 1 << 16
 """Attempts inside one delivery are told apart by the low 16 bits of the second field."""
+
+NEXT_TRY: Final = 1 << 40
+"""Attempts of one call are told apart by the second field's high bits."""
 
 UNIFORM_STEPS: Final = 1 << 53
 """A chance is compared as an integer: a 53-bit uniform is below ``int(chance * UNIFORM_STEPS)``."""
@@ -64,6 +69,11 @@ def stream_key(seed: int, stream: int) -> int:
 def bits(key: int, a: int, b: int) -> int:
     """The 64 random bits that belong to (a, b) in the stream with this key."""
     return mix(key + a * FIRST_FIELD + b * SECOND_FIELD)
+
+
+def uniform(key: int, a: int, b: int) -> float:
+    """A number in [0, 1) for (a, b), all multiples of 2^-53 equally likely."""
+    return (bits(key, a, b) >> 11) / UNIFORM_STEPS
 
 
 def chance_steps(chance: float) -> int:

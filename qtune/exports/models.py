@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from qtune.exports.holdings import Catalogue
 from qtune.exports.report import Report, Section
-from qtune.providers import Provider, ProviderModel
+from qtune.providers import Provider, ProviderModel, Retries
 from qtune.providers.model import Latency
 from qtune.providers.queue import ClientTraits
 from qtune.providers.rules import bound_text
@@ -137,8 +137,10 @@ def _latency_texts(latency: Latency, sources: Sources) -> tuple[str, ...]:
 
 
 def _client_section(client: ClientTraits, model: ProviderModel, default: bool, sources: Sources) -> Section:
+    retries = {f"retries, {name}": mode.source for name, mode in client.retries.items()}
+    stated = {**client.sources, **retries}
     rows = [
-        (yaml_name(name), value, sources.mark(client.sources.get(name, "")))
+        (yaml_name(name), value, sources.mark(stated.get(name, "")))
         for name, value in traits_of(client).items()
     ]
     cost = model.clients.get(client.name)
@@ -167,12 +169,22 @@ def traits_of(client: ClientTraits) -> dict[str, str]:
         "receive_batch": f"{client.receive_batch} by default",
         "receive_wait_s": f"{format_duration(client.receive_wait_s)} by default",
         "settle": ", ".join(client.settle),
+        **{f"retries, {name}": _retries(mode) for name, mode in client.retries.items()},
         "settlement": "waits for the broker" if client.settlement_waits else "does not wait",
         "renew_after_s": renewals,
         "credit_returned": client.credit_returned,
         "linger_s": format_duration(client.linger_s),
         "keepalive_s": format_duration(client.keepalive_s) if client.keepalive_s < math.inf else "never",
     }
+
+
+def _retries(mode: Retries) -> str:
+    """A retry mode of a client: how often it makes a throttled call, and what it waits."""
+    if mode.attempts == 1:
+        return "one attempt"
+    waits = ", ".join(format_duration(wait_s) for wait_s in mode.throttled_waits_s())
+    part = "a random part of " if mode.jitter else ""
+    return f"{mode.attempts} attempts, {part}{waits}"
 
 
 def _limits_section(provider: Provider, sources: Sources) -> Section:
@@ -185,12 +197,12 @@ def _limits_section(provider: Provider, sources: Sources) -> Section:
             f"{limit.sense} {bound_text(limit)}",
             "hard" if limit.hard else "adjustable",
             sources.mark(f"{limit.source}; {limit.as_of}"),
-            "" if limit.checked == checked else limit.checked,
         )
         for limit in limits
     )
-    notes = (f"checked {checked}, where nothing else is said",) if checked else ("none",)
-    return Section(title="Limits", columns=("", "", "", "from", ""), rows=rows, notes=notes)
+    usually = f"checked {checked}" if checked else "none"
+    others = (f"{limit.name}: {limit.checked}" for limit in limits if limit.checked != checked)
+    return Section(title="Limits", columns=("", "", "", "from"), rows=rows, notes=(usually, *others))
 
 
 def _unmodelled_section(provider: Provider, sources: Sources) -> Section:

@@ -6,7 +6,15 @@ from dataclasses import replace
 from typing import Protocol
 
 from qtune.consumer import Consumers
-from qtune.providers.base import CallModel, DeliverySemantics, Limit, Price, ReceiveBehaviour
+from qtune.providers.base import (
+    CallModel,
+    DeliverySemantics,
+    Limit,
+    Price,
+    RateLimit,
+    ReceiveBehaviour,
+    Retries,
+)
 from qtune.providers.files import dump_model, load_model, model_names
 from qtune.providers.model import ProviderModel
 from qtune.providers.queue import Provider, QueueSettings
@@ -20,7 +28,9 @@ __all__ = [
     "Provider",
     "ProviderModel",
     "QueueSettings",
+    "RateLimit",
     "ReceiveBehaviour",
+    "Retries",
     "all_providers",
     "behaviour",
     "call_model",
@@ -30,6 +40,7 @@ __all__ = [
     "load_model",
     "model_names",
     "model_of",
+    "retries",
     "semantics",
 ]
 
@@ -75,3 +86,11 @@ def behaviour(scenario: HasQueue) -> ReceiveBehaviour:
 def call_model(scenario: HasQueue) -> CallModel:
     """How long the scenario's calls to the broker take."""
     return model_of(scenario).call_model(client_name(scenario))
+
+
+def retries(scenario: HasQueue) -> Retries:
+    """What the scenario's clients do when a call is refused: their retry mode, with the attempts that are set."""
+    consumers = scenario.consumers
+    modes = get_provider(scenario.queue.provider).clients[client_name(scenario)].retries
+    mode = modes[consumers.retry_mode or next(iter(modes))]
+    return mode if consumers.max_attempts is None else replace(mode, attempts=consumers.max_attempts)

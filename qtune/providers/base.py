@@ -8,10 +8,16 @@ source.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from qtune.distributions import Distribution
+
+Op = Literal["send", "receive", "settle", "abandon", "renew"]
+"""The kinds of calls that a broker answers, and so may refuse."""
+
+CALLS: tuple[Op, ...] = ("send", "receive", "settle", "abandon", "renew")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +119,57 @@ class CallModel:
     calls_served_at_once: int = 0
     call_service: Distribution
     priors: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RateLimit:
+    """So many credits for every period, which the calls that it counts share; what is left of a period is lost.
+
+    call_cost, message_cost: credits of a call, and of each message in it, by the kind of call; a kind that is in
+        neither is not counted. Messages that the broker hands out count as received.
+    period_s: of every period, the first of which begins at 0. start_s, end_s: when the limit applies.
+    A call is refused when nothing is left of the period's credits.
+    """
+
+    name: str
+    credits: int
+    period_s: float = 1.0
+    call_cost: Mapping[Op, int] = field(default_factory=dict)
+    message_cost: Mapping[Op, int] = field(default_factory=dict)
+    start_s: float = 0.0
+    end_s: float = math.inf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retries:
+    """How a client makes a call again that the broker refused.
+
+    attempts: of one call, the first included; after the last the call has failed.
+    throttled_base_s, factor, ceiling_s: the wait after refusal k (from 0) is base * factor^k, at most the ceiling.
+    throttled_extra_s: what the client waits in addition, whatever k is.
+    jitter: the wait is a random part of that, all parts equally likely, or all of it.
+    tokens: a quota of the client object; 0: none. A retry after throttling takes ``throttled_tokens`` and is not made
+        when fewer are left; a call that succeeds gives back what its last retry took, or 1 if it had none.
+    source: where this is stated.
+    """
+
+    attempts: int = 1
+    throttled_base_s: float = 0.0
+    factor: float = 2.0
+    ceiling_s: float = math.inf
+    throttled_extra_s: float = 0.0
+    jitter: bool = False
+    tokens: int = 0
+    throttled_tokens: int = 0
+    source: str
+
+    def throttled_waits_s(self) -> tuple[float, ...]:
+        """The longest wait before the second, third, ... attempt; computed by repeated multiplication."""
+        waits, wait_s = [], self.throttled_base_s
+        for _ in range(self.attempts - 1):
+            waits.append(min(wait_s, self.ceiling_s) + self.throttled_extra_s)
+            wait_s = min(wait_s, self.ceiling_s) * self.factor
+        return tuple(waits)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

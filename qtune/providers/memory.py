@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from qtune.consumer import Consumers
-from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
+from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour, Retries
 from qtune.providers.memory_rules import RULES
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
 from qtune.providers.rules import within
@@ -58,6 +58,7 @@ CLIENTS: Mapping[str, ClientTraits] = {
         receivers="one",
         polling=("permits", "buffer"),
         settle=("each", "concurrent"),
+        retries={"none": Retries(source=f"{_CRATE}: a call that fails is an error of its caller")},
         renew_after_s=_half,
         receive_wait_s=1.0,
         instead={

@@ -38,13 +38,15 @@ class RequestPrice(_ModelRecord):
 
     billed: a "call" counts once however many messages it carries, or each "message" in it counts.
     chunk_bytes: each started chunk of payload counts as one request.
-    empty_receives: True if a receive that finds nothing is billed.
+    empty_receives: True if a receive that finds nothing is billed. refused_calls: the same of a throttled call; no
+        provider states it, so the default is the dearer answer.
     free_per_month: the first so many requests of a month cost nothing; tiers count from the first request.
     """
 
     billed: Literal["call", "message"]
     chunk_bytes: Bytes
     empty_receives: YesOrNo = True
+    refused_calls: YesOrNo = True
     free_per_month: CountOrZero = 0
     tiers: Annotated[tuple[PriceTier, ...], Field(min_length=1)]
     source: Text

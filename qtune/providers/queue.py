@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from qtune.consumer import Consumers
-from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour, Rule
+from qtune.providers.base import DeliverySemantics, Limit, RateLimit, ReceiveBehaviour, Retries, Rule
 from qtune.records import Complaint, Record
 
 Check = Callable[[Any], Iterator[Complaint]]
 """A rule between settings: reads a scenario, yields what contradicts it. On a scenario with invalid fields it
 runs too, and is given up as soon as it reads one of those."""
+
+
+ONE_ATTEMPT = Retries(source="a client that says nothing of retries makes each call once")
 
 
 class QueueSettings(Record):
@@ -37,6 +40,7 @@ class ClientTraits:
     renew_after_s: from the lock's length to the time of the renewal call after the lock's start.
     receive_batch, receive_wait_s, polling: the client's defaults.
     settle: the ways of settling it has.
+    retries: what it does when a call is refused, by the name of its retry mode; the default comes first.
     instead: settings of the consumers that this client does not have, each with what to use instead.
     sources: where a trait or a missing setting is stated, by its name.
     """
@@ -46,6 +50,7 @@ class ClientTraits:
     receivers: Literal["any", "one", "worker"]
     polling: tuple[str, ...] = ()
     settle: tuple[str, ...]
+    retries: Mapping[str, Retries] = field(default_factory=lambda: {"none": ONE_ATTEMPT})
     settlement_waits: bool = True
     renew_after_s: Callable[[float], float]
     receive_batch: int = 1
@@ -77,6 +82,10 @@ class Provider(ABC):
     @abstractmethod
     def semantics(self, queue: Any) -> DeliverySemantics:
         """What the broker does with a message, for these settings."""
+
+    def rate_limits(self, queue: Any) -> tuple[RateLimit, ...]:
+        """The rates above which the broker refuses calls; none unless a provider says so."""
+        return ()
 
     @abstractmethod
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:

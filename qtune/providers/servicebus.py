@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from qtune.consumer import Consumers
-from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
+from qtune.providers.base import DeliverySemantics, Limit, Op, RateLimit, ReceiveBehaviour, Retries
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, renewal_fields, settle_fields
 from qtune.providers.rules import breach, source_text, within
 from qtune.providers.servicebus_rules import RULES
-from qtune.records import Complaint, Count, PositiveSeconds
+from qtune.records import Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds
 
 _QUOTAS = "Azure documentation, Service Bus quotas"
 _PERFORMANCE = "Azure documentation, Best practices for performance improvements using Service Bus"
@@ -22,12 +22,17 @@ _ROOM = "the simulated queue has room for every message"
 _MADE = "when a scenario is made"
 
 MESSAGING_UNITS = (1, 2, 4, 8, 16)
+CREDITS = 1_000
+"""Of a standard namespace in a second."""
 
 
 class ServiceBusQueue(QueueSettings):
     """A queue without sessions.
 
     messaging_units: of a premium namespace; None: one. message_ttl_s: None: messages stay.
+    credits_per_s: of a standard namespace, which this queue has to itself; None: 1000/s. Azure raises it on request.
+    settle_credits: what a completion, an abandonment or a renewal takes of them. The documentation's table does not
+        name these, so the default is 0.
     """
 
     provider: Literal["servicebus"] = "servicebus"
@@ -36,6 +41,8 @@ class ServiceBusQueue(QueueSettings):
     lock_duration_s: PositiveSeconds = 60.0
     max_delivery_count: Count = 10
     message_ttl_s: PositiveSeconds | None = None
+    credits_per_s: PositivePerSecond | None = None
+    settle_credits: CountOrZero = 0
 
     @property
     def plan(self) -> str:
@@ -57,15 +64,12 @@ LIMITS: tuple[Limit, ...] = (
     _limit("message_size in standard", 262_144.0, "bytes"),
     _limit("message_size in premium", 104_857_600.0, "bytes"),
     _limit("prefetch of azure-servicebus", 50_000.0, "messages", source=_PYTHON, as_of="2026-10"),
-    _limit("receive requests at once on a queue", 5_000.0, "receivers"),
+    _limit("receive requests on a queue", 5_000.0, "receivers"),
     _limit("AMQP connections of a namespace", 5_000.0, "connections"),
     _limit("messaging_units", 16.0, "messaging units", source=_PREMIUM, as_of="2021"),
-    _unmodelled(
-        "credits of a standard namespace", 1_000.0, "credits a second",
-        "each send and each receive of a message takes a credit, so one standard namespace carries about 500 "
-        "messages a second end to end; simulated namespaces are not throttled, so trust no standard result "
-        "above that",
-        hard=False, source=_THROTTLING, as_of="2024-03",
+    _limit(
+        "credits of a standard namespace", float(CREDITS), "credits/s",
+        hard=False, source=_THROTTLING, as_of="2024-03", checked="in a run, where calls above it are throttled",
     ),
     _unmodelled(
         "traffic of a messaging unit", 4_000_000.0, "bytes a second",
@@ -107,6 +111,21 @@ def _units_fit_tier(scenario: Any) -> Iterator[Complaint]:
         yield Complaint(path=path, message="a namespace has 1, 2, 4, 8 or 16 messaging units", source=source)
 
 
+def _credits_fit_tier(scenario: Any) -> Iterator[Complaint]:
+    queue, source = scenario.queue, source_text(_BOUND["credits of a standard namespace"])
+    for name in ("credits_per_s", "settle_credits"):
+        if queue.tier == "premium" and getattr(queue, name):
+            yield Complaint(
+                path=f"queue.{name}",
+                message="only standard counts credits: leave it out, or use tier: standard",
+                source=source,
+            )
+    if queue.credits_per_s is not None and queue.credits_per_s != int(queue.credits_per_s):
+        yield Complaint(
+            path="queue.credits_per_s", message="credits are whole: use such as 1000/s", source=source
+        )
+
+
 def _size_fits_tier(scenario: Any) -> Iterator[Complaint]:
     limit = _BOUND[f"message_size in {scenario.queue.tier}"]
     yield from within("message_size_bytes", limit)(scenario)
@@ -121,7 +140,7 @@ def _prefetch_fits_client(scenario: Any) -> Iterator[Complaint]:
 def _fleet_fits_namespace(scenario: Any) -> Iterator[Complaint]:
     consumers = scenario.consumers
     each = SERVICEBUS.behaviour(scenario.queue, consumers)
-    for name in ("receive requests at once on a queue", "AMQP connections of a namespace"):
+    for name in ("receive requests on a queue", "AMQP connections of a namespace"):
         limit = _BOUND[name]
         message = breach(limit, consumers.instances * each.receivers)
         if message is not None:
@@ -150,6 +169,21 @@ def _processor_renews_after(lock_s: float) -> float:
 _NO_POLLING = "Service Bus pushes messages over a link: leave polling out, and set prefetch"
 _NO_BUFFER = "Service Bus has its own buffer: set prefetch: {value} instead"
 _NO_BATCH = "Service Bus settles one message at a time: use settle: concurrent to overlap the round trips"
+_PYTHON_RETRIES = f"{_PYTHON}: _configuration.py and _get_backoff_time, without jitter"
+_RETRIES: Mapping[str, Retries] = {
+    "exponential": Retries(attempts=4, throttled_base_s=1.6, ceiling_s=120.0, source=_PYTHON_RETRIES),
+    "fixed": Retries(attempts=4, throttled_base_s=0.8, factor=1.0, source=_PYTHON_RETRIES),
+}
+_PROCESSOR_RETRIES: Mapping[str, Retries] = {
+    "exponential": Retries(
+        attempts=4,
+        throttled_base_s=0.8,
+        ceiling_s=60.0,
+        throttled_extra_s=10.0,
+        source="Azure.Messaging.ServiceBus (.NET), ServiceBusRetryOptions and ServerBusyBaseSleepTime of 10 s; its "
+        "jitter of 8 % is left out",
+    ),
+}
 _SETTLES = "azure-sdk: AMQP has no batch settlement (JasperFx/wolverine#3494)"
 
 
@@ -159,6 +193,7 @@ def _python(name: str, *, settlement_waits: bool, source: str) -> ClientTraits:
         discipline="link_burst",
         receivers="worker",
         settle=("each", "concurrent"),
+        retries=_RETRIES,
         settlement_waits=settlement_waits,
         renew_after_s=_python_renews_after,
         receive_wait_s=60.0,
@@ -194,6 +229,7 @@ CLIENTS: Mapping[str, ClientTraits] = {
         discipline="link_sliding",
         receivers="one",
         settle=("each", "concurrent"),
+        retries=_PROCESSOR_RETRIES,
         renew_after_s=_processor_renews_after,
         receive_wait_s=0.0,
         instead={
@@ -227,6 +263,7 @@ class ServiceBus(Provider):
     checks = (
         within("queue.lock_duration_s", _BOUND["lock_duration"]),
         _units_fit_tier,
+        _credits_fit_tier,
         _size_fits_tier,
         _prefetch_fits_client,
         _fleet_fits_namespace,
@@ -241,6 +278,20 @@ class ServiceBus(Provider):
             capacity_messages=0,
             rejects_when_full=False,
             redelivers_first=True,
+        )
+
+    def rate_limits(self, queue: Any) -> tuple[RateLimit, ...]:
+        """A standard namespace takes a credit for each message sent and each message handed out."""
+        if queue.tier != "standard":
+            return ()
+        settles: dict[Op, int] = dict.fromkeys(("settle", "abandon", "renew"), queue.settle_credits)
+        return (
+            RateLimit(
+                name="credits of a standard namespace",
+                credits=int(queue.credits_per_s or CREDITS),
+                call_cost=settles,
+                message_cost={"send": 1, "receive": 1},
+            ),
         )
 
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from qtune.consumer import Consumers
-from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour
+from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour, Retries
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
 from qtune.providers.rules import breach, some_lock, source_text, within
 from qtune.providers.sqs_rules import RULES
@@ -89,6 +89,25 @@ def _fleet_fits_in_flight(scenario: Any) -> Iterator[Complaint]:
         )
 
 
+RETRIES: Mapping[str, Retries] = {
+    "standard": Retries(
+        attempts=3,
+        throttled_base_s=1.0,
+        ceiling_s=20.0,
+        jitter=True,
+        tokens=500,
+        throttled_tokens=5,
+        source="botocore 1.44.0, source of retries/standard.py; the default mode since that version",
+    ),
+    "legacy": Retries(
+        attempts=5,
+        throttled_base_s=1.0,
+        jitter=True,
+        source="botocore 1.43.127, _retry.json and retryhandler.py; the default mode before 1.44.0",
+    ),
+}
+"""boto3's retry modes. The mode adaptive, which also slows its calls down, is not simulated."""
+
 CLIENTS: Mapping[str, ClientTraits] = {
     "boto3": ClientTraits(
         name="boto3",
@@ -96,6 +115,7 @@ CLIENTS: Mapping[str, ClientTraits] = {
         receivers="any",
         polling=("loop", "permits", "buffer"),
         settle=("each", "batch", "concurrent"),
+        retries=RETRIES,
         renew_after_s=_half,
         receive_wait_s=0.0,
         instead={

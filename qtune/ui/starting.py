@@ -28,6 +28,7 @@ _TAIL = """
 # What goes wrong on the way, to see whether the queue comes back:
 # faults:
 #   - {kind: pause_handlers, at: 10min, for: 30s}
+#   - {kind: throttling, at: 20min, for: 30s, rate: 50/s}
 
 horizon: 30min             # how long to look
 seed: 1

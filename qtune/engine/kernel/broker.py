@@ -72,7 +72,7 @@ def think(w, customer, now_s):  # type: ignore[no-untyped-def]
 
 @step
 def refuse(w, message, now_s):  # type: ignore[no-untyped-def]
-    """The queue is full and does not let a message wait."""
+    """A message does not get in, and its sender gives it up."""
     row = w.messages[message & (len(w.messages) - 1)]
     row.state = MESSAGE_REJECTED
     row.left_s = now_s
@@ -112,7 +112,8 @@ def begin_send(w, sender, message, now_s):  # type: ignore[no-untyped-def]
     row = w.senders[sender]
     row.start_s = now_s
     row.message = message
-    round_trip_s = value(w, streams.SEND, streams.SEND, message, 0)
+    key = row.refused * streams.NEXT_TRY
+    round_trip_s = value(w, streams.SEND, streams.SEND, message, key)
     row.half_s = 0.5 * round_trip_s
     limited = w.plan.calls_served_at_once > 0
     row.phase = 0 if limited else 1
@@ -139,6 +140,7 @@ def open_door(w, now_s):  # type: ignore[no-untyped-def]
         if b.idle_senders > 0 and b.next_to_send < b.created:
             b.idle_senders -= 1
             b.next_to_send += 1
+            w.senders[w.idle_senders[b.idle_senders]].refused = 0
             begin_send(w, w.idle_senders[b.idle_senders], b.next_to_send - 1, now_s)
 
 

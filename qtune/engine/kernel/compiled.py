@@ -39,6 +39,14 @@ def step(function: Function) -> Function:
     return compiled
 
 
+def rare(function: Function) -> Function:
+    """Mark a step that few plans need: it is called, so the loop that all plans run does not grow."""
+    if not COMPILED:
+        return function
+    compiled: Function = _njit()(function)
+    return compiled
+
+
 def entry(function: Function) -> Function:
     """Mark a function that Python calls: it lets other threads run, and its compiled code is kept on disk."""
     if not COMPILED:

@@ -57,6 +57,11 @@ if COMPILED:
         return ((w.values[i + 3] * f + w.values[i + 2]) * f + w.values[i + 1]) * f + w.values[i]
 
     @step
+    def uniform(w, stream, a, b):  # type: ignore[no-untyped-def]
+        """A number in [0, 1) for (a, b)."""
+        return np.float64(np.int64(bits(w.keys[stream], a, b) >> _11)) * _TO_FRACTION
+
+    @step
     def happens(w, stream, a, b, steps):  # type: ignore[no-untyped-def]
         """Whether a chance of ``steps`` / 2^53 falls for (a, b)."""
         return np.int64(bits(w.keys[stream], a, b) >> _11) < steps
@@ -72,6 +77,10 @@ else:
         """The value of a distribution's quantile table at 64 random bits."""
         entry = w.tables[table]
         return quantile_function(entry.kind, w.values[entry.offset : entry.offset + entry.count])(z)
+
+    def uniform(w, stream, a, b):  # type: ignore[no-untyped-def]
+        """A number in [0, 1) for (a, b)."""
+        return (bits(w.keys[stream], a, b) >> 11) * _TO_FRACTION
 
     def happens(w, stream, a, b, steps):  # type: ignore[no-untyped-def]
         """Whether a chance of ``steps`` / 2^53 falls for (a, b)."""

@@ -14,6 +14,7 @@ from qtune.engine.kernel.background import background_is_due, release_unread
 from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_is_live, open_door, think
 from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
+from qtune.engine.kernel.limits import refill
 from qtune.engine.kernel.receivers import (
     call_ends,
     credit_arrives,
@@ -111,7 +112,7 @@ def conclude(w, now_s):  # type: ignore[no-untyped-def]
         open_door(w, now_s)
     elif b.entered < b.created:
         enter(w, now_s)
-    if b.backlog > 0 and b.waiting > 0:
+    if b.backlog > 0 and b.waiting > 0 and b.held == 0:
         match(w, now_s)
     if q.polled >= 0:
         poll_waits(w, q.polled, now_s)
@@ -212,8 +213,10 @@ def slot_is_due(w, slot, now_s):  # type: ignore[no-untyped-def]
         renewer_is_due(w, slot - s.renewers, now_s)
     elif slot < s.customers:
         sender_is_due(w, slot - s.senders, now_s)
-    elif slot < s.pause:
+    elif slot < s.refill:
         customer_is_due(w, slot - s.customers, now_s)
+    elif slot < s.pause:
+        refill(w)
     elif slot < s.samples:
         pause_ends(w, now_s)
     else:

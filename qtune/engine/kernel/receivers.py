@@ -18,8 +18,10 @@ from qtune.engine.kernel.broker import (
     wait_in_line,
 )
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.compiled import step
+from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s
+from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.draws import value
+from qtune.engine.kernel.limits import ask, charge_received, is_held_up
 from qtune.engine.kernel.world import FLOWS_AT_ONCE
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL
 from qtune.result import CALL_EMPTY, CALL_OK, OP_RECEIVE
@@ -29,6 +31,8 @@ REQUESTED = 1
 ANSWERED = 3
 PAUSING = 4
 SERVICED = 5
+REFUSED = 6
+TRYING_AGAIN = 7
 
 # Phases of a worker that its link sets (the others are in workers.py).
 FREE = 0
@@ -42,7 +46,8 @@ def begin_poll(w, receiver, room, now_s):  # type: ignore[no-untyped-def]
     row.state = REQUESTED
     row.asked = room
     row.start_s = now_s
-    row.half_s = 0.5 * value(w, streams.RECEIVE, streams.RECEIVE, receiver, row.call)
+    key = row.call + row.refused * streams.NEXT_TRY
+    row.half_s = 0.5 * value(w, streams.RECEIVE, streams.RECEIVE, receiver, key)
     leaves_s = compute(w, row.consumer, w.plan.call_cost_s, now_s)
     set_slot(w, w.slots.requests + receiver, leaves_s + row.half_s)
 
@@ -57,7 +62,8 @@ def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
         due_s = answer_lands(w, receiver, now_s)
     elif row.state == REQUESTED and p.calls_served_at_once > 0:
         row.state = SERVICED
-        due_s = served_at(w, streams.BROKER_RECEIVE, receiver, row.call, now_s)
+        key = row.call + row.refused * streams.NEXT_TRY
+        due_s = served_at(w, streams.BROKER_RECEIVE, receiver, key, now_s)
     elif row.state == PAUSING:
         row.state = RESTING
         q.feed_from, q.feed_to = receiver, receiver + 1
@@ -65,11 +71,53 @@ def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
         row.state = ANSWERED
         w.broker.waiting -= 1
         due_s = now_s + row.half_s
+    elif row.state >= REFUSED or (p.refuses and poll_is_refused(w, receiver, now_s)):
+        refused_poll_goes_on(w, receiver, now_s)
+        return
     else:
         row.state = WAITING
         wait_in_line(w, receiver)
         q.polled = receiver
     set_slot(w, w.slots.requests + receiver, due_s)
+
+
+@rare
+def poll_is_refused(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """Whether a limit refuses a poll that has come to the broker."""
+    row = w.receivers[receiver]
+    row.outcome = ask(w, OP_RECEIVE, 0, now_s)
+    if row.outcome == CALL_OK:
+        answered(w, row.consumer, row.refused)
+        row.refused = 0
+        return False
+    return True
+
+
+@rare
+def refused_poll_goes_on(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """A refusal leaves the broker or reaches the client, or the client tries again."""
+    p, q, row = w.plan, w.pending, w.receivers[receiver]
+    slot = w.slots.requests + receiver
+    if row.state == TRYING_AGAIN:
+        begin_poll(w, receiver, row.asked, now_s)
+    elif row.state != REFUSED:
+        row.state = REFUSED
+        set_slot(w, slot, now_s + row.half_s)
+    else:
+        add_call(w, row.start_s, now_s, row.consumer, OP_RECEIVE, 0, row.outcome)
+        wait_s = next_after_s(w, row.consumer, OP_RECEIVE, receiver, row.call, row.refused)
+        row.refused += 1
+        row.state = TRYING_AGAIN
+        if wait_s == GIVES_UP:
+            row.call += 1
+            row.refused = 0
+            row.state = PAUSING
+            wait_s = p.idle_pause_s
+            if wait_s <= 0.0:
+                row.state = RESTING
+                q.feed_from, q.feed_to = receiver, receiver + 1
+                wait_s = inf
+        set_slot(w, slot, now_s + wait_s)
 
 
 @step
@@ -158,11 +206,16 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
     polls = w.plan.discipline == POLL
     mask = w.buffer.shape[1] - 1
     while b.backlog > 0 and b.waiting > 0:
+        if w.plan.holds_up and is_held_up(w, now_s):
+            return
         receiver = next_in_line(w)
         row = w.receivers[receiver]
-        for _ in range(min(row.asked, b.backlog) if polls else 1):
+        count = min(row.asked, b.backlog) if polls else 1
+        for _ in range(count):
             w.buffer[receiver, row.tail & mask] = hand_out(w, row.consumer, now_s)
             row.tail += 1
+        if w.plan.holds_up:
+            charge_received(w, count, now_s)
         if polls:
             row.state = ANSWERED
             set_slot(w, w.slots.requests + receiver, now_s + row.half_s)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from math import inf
 
 from qtune.engine import streams
-from qtune.engine.kernel.broker import holds, served_at, start_lock
+from qtune.engine.kernel.broker import add_call, holds, served_at, start_lock
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.compiled import step
+from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s
+from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.draws import value
+from qtune.engine.kernel.limits import ask
 from qtune.result import CALL_LOCK_LOST, CALL_OK, OP_RENEW
 
 IDLE = 0
@@ -54,6 +56,7 @@ def attach(w, renewer, worker, now_s):  # type: ignore[no-untyped-def]
     row.delivery = w.workers[worker].delivery
     row.wanted = 1
     row.renewal = 0
+    row.refused = 0
     lock_end_s = w.deliveries[row.delivery & (len(w.deliveries) - 1)].lock_end_s
     row.due_s = lock_end_s - p.lock_s + p.renew_after_s
     row.last_s = w.workers[worker].started_s + p.renew_max_s
@@ -120,7 +123,8 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
         row.start_s = now_s
         row.message = its.message
         row.key = its.delivery_no * streams.ATTEMPTS_MOST + row.renewal
-        round_trip_s = value(w, streams.RENEW, streams.RENEW, row.message, row.key)
+        key = row.key + row.refused * streams.NEXT_TRY
+        round_trip_s = value(w, streams.RENEW, streams.RENEW, row.message, key)
         row.half_s = 0.5 * round_trip_s
         leaves_s = compute(w, row.consumer, p.call_cost_s, now_s)
         if p.calls_served_at_once > 0:
@@ -132,8 +136,11 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
         return
     if row.phase == CALLING_BROKER:
         row.phase = TAKING_EFFECT
-        served_s = served_at(w, streams.BROKER_RENEW, row.message, row.key, now_s)
+        key = row.key + row.refused * streams.NEXT_TRY
+        served_s = served_at(w, streams.BROKER_RENEW, row.message, key, now_s)
         set_slot(w, slot, served_s + row.half_s)
+        return
+    if p.refuses and renewal_is_refused(w, renewer, now_s):
         return
     held = holds(w, row.delivery)
     if held:
@@ -152,3 +159,27 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
     row.renewal += 1
     row.due_s = now_s + p.renew_after_s if held else inf
     wait_for_due(w, renewer, now_s)
+
+
+@rare
+def renewal_is_refused(w, renewer, now_s):  # type: ignore[no-untyped-def]
+    """Whether a renewal that would take effect now is refused; it is tried again, unless the worker is through."""
+    row = w.renewers[renewer]
+    outcome = ask(w, OP_RENEW, 1, now_s)
+    if outcome == CALL_OK:
+        answered(w, row.consumer, row.refused)
+        row.refused = 0
+        return False
+    add_call(w, row.start_s, now_s, row.consumer, OP_RENEW, 0, outcome)
+    if row.wanted == 0:
+        next_worker(w, renewer, now_s)
+        return True
+    wait_s = next_after_s(w, row.consumer, OP_RENEW, row.message, row.key, row.refused)
+    row.refused += 1
+    if wait_s == GIVES_UP:
+        row.due_s = inf
+        wait_for_due(w, renewer, now_s)
+    else:
+        row.phase = WAITING_FOR_DUE
+        set_slot(w, w.slots.renewers + renewer, now_s + wait_s)
+    return True

@@ -6,10 +6,12 @@ from math import inf
 
 from qtune.engine import streams
 from qtune.engine.kernel.background import settle_in_background
-from qtune.engine.kernel.broker import served_at, settle_one
+from qtune.engine.kernel.broker import add_call, served_at, settle_one
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.compiled import step
+from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s
+from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.draws import happens, value
+from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.receivers import CLOSING, FREE, close_call, is_over, open_call
 from qtune.engine.plan import LINK_BURST, SETTLE_BATCH, SETTLE_CONCURRENT, SETTLE_EACH
 from qtune.result import (
@@ -17,6 +19,7 @@ from qtune.result import (
     CALL_OK,
     DELIVERY_DROPPED,
     DELIVERY_FAILED,
+    DELIVERY_UNSETTLED,
     OP_ABANDON,
     OP_SETTLE,
 )
@@ -28,6 +31,7 @@ HANDLING = 4
 AT_BROKER = 5
 SETTLING = 6
 COMPUTING = 8
+TRYING_AGAIN = 9
 
 NOBODY = -1
 
@@ -158,7 +162,8 @@ def begin_settle(w, worker, everything, now_s):  # type: ignore[no-untyped-def]
     row.settle_start_s = now_s
     first = w.handled[worker, 0] if everything == 1 else row.delivery
     its = w.deliveries[first & (len(w.deliveries) - 1)]
-    round_trip_s = value(w, streams.SETTLE, streams.SETTLE, its.message, its.delivery_no)
+    key = its.delivery_no + row.refused * streams.NEXT_TRY
+    round_trip_s = value(w, streams.SETTLE, streams.SETTLE, its.message, key)
     row.half_s = 0.5 * round_trip_s
     leaves_s = compute(w, row.consumer, p.call_cost_s, now_s)
     if p.calls_served_at_once > 0:
@@ -181,8 +186,11 @@ def worker_is_due(w, worker, now_s):  # type: ignore[no-untyped-def]
         row.phase = SETTLING
         first = w.handled[worker, 0] if row.settles_all == 1 else row.delivery
         its = w.deliveries[first & (len(w.deliveries) - 1)]
-        served_s = served_at(w, streams.BROKER_SETTLE, its.message, its.delivery_no, now_s)
+        key = its.delivery_no + row.refused * streams.NEXT_TRY
+        served_s = served_at(w, streams.BROKER_SETTLE, its.message, key, now_s)
         set_slot(w, w.slots.workers + worker, served_s + row.half_s)
+    elif row.phase == TRYING_AGAIN:
+        begin_settle(w, worker, row.settles_all, now_s)
     else:
         set_slot(w, w.slots.workers + worker, inf)
         row.phase = FREE if row.phase == PAUSED else OPENING
@@ -249,6 +257,11 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
     """The answer to a worker's settle is there."""
     p, q = w.plan, w.pending
     row = w.workers[worker]
+    given_up = 0
+    if p.refuses:
+        given_up = settle_is_refused(w, worker, now_s)
+        if given_up < 0:
+            return
     q.settle_from = worker
     q.settle_succeeded = 1
     q.settle_single = -1
@@ -263,19 +276,53 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
         q.let_go = worker
     else:
         row.handled = 0
-    q.call = 1
-    q.call_start_s = row.settle_start_s
-    q.call_consumer = row.consumer
-    q.call_op = OP_SETTLE if q.settle_succeeded == 1 else OP_ABANDON
-    q.call_count = q.settle_count
     if p.credit_at_settle:
         w.receivers[row.receiver].freed += q.settle_count
+    if given_up == 0:
+        q.call = 1
+        q.call_start_s = row.settle_start_s
+        q.call_consumer = row.consumer
+        q.call_op = OP_SETTLE if q.settle_succeeded == 1 else OP_ABANDON
+        q.call_count = q.settle_count
+    else:
+        q.settle_count = 0
     q.unread = row.receiver
     if row.settles_all == 0 and row.handled > 0 and nothing_to_do(w, row.receiver, now_s):
         q.settle_next = worker
         q.everything = 1
     else:
         worker_free(w, worker)
+
+
+@rare
+def settle_is_refused(w, worker, now_s):  # type: ignore[no-untyped-def]
+    """Whether a settle that would be confirmed now is refused: 0 no, -1 it is tried again, 1 it is given up."""
+    row = w.workers[worker]
+    alone = row.settles_all == 0
+    count = 1 if alone else row.handled
+    first = row.delivery if alone else w.handled[worker, 0]
+    its = w.deliveries[first & (len(w.deliveries) - 1)]
+    op = OP_ABANDON if alone and row.succeeded == 0 else OP_SETTLE
+    outcome = ask(w, op, count, now_s)
+    if outcome == CALL_OK:
+        answered(w, row.consumer, row.refused)
+        row.refused = 0
+        return 0
+    if alone:
+        its.attempts = row.attempts
+        its.finished_s = row.finished_s
+    add_call(w, row.settle_start_s, now_s, row.consumer, op, 0, outcome)
+    wait_s = next_after_s(w, row.consumer, op, its.message, its.delivery_no, row.refused)
+    if wait_s != GIVES_UP:
+        row.refused += 1
+        row.phase = TRYING_AGAIN
+        set_slot(w, w.slots.workers + worker, now_s + wait_s)
+        return -1
+    row.refused = 0
+    for place in range(count):
+        delivery = row.delivery if alone else w.handled[worker, place]
+        w.deliveries[delivery & (len(w.deliveries) - 1)].outcome = DELIVERY_UNSETTLED
+    return 1
 
 
 @step

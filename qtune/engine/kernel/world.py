@@ -28,29 +28,30 @@ BROKER: Final = _record(
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
-    "pauses tick changed sure flows_short",
+    "pauses tick changed sure flows_short held",
 )
 CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
     "start_s half_s last_flow_s last_push_s deadline_s",
     "consumer state asked call in_hand freed head read landed tail idle_workers batch_left "
-    "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers",
+    "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers refused outcome",
 )
 WORKER: Final = _record(
     "started_s finished_s settle_start_s half_s",
-    "phase receiver consumer delivery succeeded attempts handled renewer settles_all",
+    "phase receiver consumer delivery succeeded attempts handled renewer settles_all refused",
 )
 RENEWER: Final = _record(
-    "due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer"
+    "due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer refused"
 )
-SENDER: Final = _record("start_s half_s", "phase message")
+SENDER: Final = _record("start_s half_s", "phase message refused")
 CUSTOMER: Final = _record("", "thought")
 PENDING: Final = _record(
     "call_start_s",
     "settle_from settle_single settle_count settle_succeeded back counted gone polled settle_next everything "
     "call call_consumer call_op call_count call_outcome let_go unread feed_from feed_to",
 )
-STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver")
+STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused")
+CLIENT: Final = _record("", "tokens")
 TABLE: Final = _record("", "kind offset count")
 
 STREAMED_ROWS: Final = 1 << 16
@@ -69,7 +70,7 @@ MORE_FLOWS: Final = 6
 
 
 _NUMBERS: Final = [f.name for f in fields(Plan) if f.type in ("int", "float", "bool")]
-_EXTRA: Final = ["receivers_total", "workers_total", "samples", "most_at_once"]
+_EXTRA: Final = ["receivers_total", "workers_total", "samples", "most_at_once", "refuses", "holds_up"]
 PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in _NUMBERS]
     + [(name, "<i8") for name in _EXTRA]
@@ -94,6 +95,16 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "segment_rate_per_s": (FLOAT64, 1),
     "service_s": (FLOAT64, 1),
     "backoff_s": (FLOAT64, 1),
+    "limit_credits": (FLOAT64, 1),
+    "limit_period_s": (FLOAT64, 1),
+    "limit_start_s": (FLOAT64, 1),
+    "limit_end_s": (FLOAT64, 1),
+    "limit_call_cost": (FLOAT64, 1),
+    "limit_message_cost": (FLOAT64, 1),
+    "limit_used": (FLOAT64, 1),
+    "limit_until_s": (FLOAT64, 1),
+    "throttled_wait_s": (FLOAT64, 1),
+    "clients": (CLIENT, 1),
     "pause_start_s": (FLOAT64, 1),
     "pause_end_s": (FLOAT64, 1),
     "times": (INT64, 1),
@@ -138,8 +149,15 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
 MAY_BE_EMPTY: Final = frozenset(
     {"due_s", "segment_start_s", "segment_rate_per_s", "service_s"}
     | {"backoff_s", "pause_start_s", "pause_end_s", "call_slot_free_s"}
+    | {"limit_credits", "limit_period_s", "limit_start_s", "limit_end_s", "limit_call_cost"}
+    | {"limit_message_cost", "limit_used", "limit_until_s", "throttled_wait_s"}
 )
 """What a plan may have none of; the compiler is told that no other array is empty."""
+
+_OF_LIMITS: Final = [
+    *("limit_credits", "limit_period_s", "limit_start_s", "limit_end_s"),
+    *("limit_call_cost", "limit_message_cost", "throttled_wait_s"),
+]
 
 
 class World:
@@ -203,6 +221,7 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
         "segment_rate_per_s": np.asarray(plan.segment_rate_per_s, np.float64),
         "service_s": np.ascontiguousarray(plan.service_s, np.float64),
         "backoff_s": np.asarray(plan.backoff_s, np.float64),
+        **_refusals(plan),
         "pause_start_s": np.asarray(plan.pause_start_s, np.float64),
         "pause_end_s": np.asarray(plan.pause_end_s, np.float64),
         "broker": _records(1, BROKER),
@@ -306,8 +325,22 @@ def _plan_record(plan: Plan) -> Array:
     record["receivers_total"] = plan.receivers_total
     record["workers_total"] = plan.workers_total
     record["samples"] = plan.samples
+    record["refuses"] = plan.refuses
+    record["holds_up"] = plan.holds_up
     record["most_at_once"] = _most_at_once(plan)
     return record
+
+
+def _refusals(plan: Plan) -> dict[str, Array]:
+    """The arrays of limits and of the clients that they refuse."""
+    clients = _records(plan.clients, CLIENT)
+    clients["tokens"] = plan.retry_tokens
+    return {
+        **{name: np.asarray(getattr(plan, name), np.float64) for name in _OF_LIMITS},
+        "limit_used": np.zeros(plan.limit_credits.size),
+        "limit_until_s": np.zeros(plan.limit_credits.size),
+        "clients": clients,
+    }
 
 
 def _tables(plan: Plan) -> tuple[Array, Array]:

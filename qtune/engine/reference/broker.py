@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtune.engine.plan import slots_of
 from qtune.engine.reference.clock import Slot, earliest
+from qtune.engine.reference.limits import Limits
 from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
@@ -35,7 +36,8 @@ class Broker:
     """One queue with its dead-letter rule.
 
     A message is ready, locked by one delivery, or gone. ``demand`` holds the receivers that wait, longest first: a
-    polling receiver leaves it when it is served, a link goes back to the end as long as it has credit.
+    polling receiver leaves it when it is served, a link goes back to the end as long as it has credit. While ``held``,
+    a rate limit holds up whatever is ready.
     """
 
     def __init__(self, model: Model) -> None:
@@ -47,6 +49,9 @@ class Broker:
         self.door: deque[tuple[int, Sender | None]] = deque()
         self.locks: deque[tuple[float, int]] = deque()
         self.backlog = self.in_flight = self.stored = 0
+        self.limits = Limits(self.plan)
+        self.held = False
+        self.refill_slot = Slot(self.clock, slots_of(self.plan).refill)
         self.call_slots = [0.0] * self.plan.calls_served_at_once
         self.lock_slot = Slot(self.clock, slots_of(self.plan).locks)
         self.locks_idle = False
@@ -66,13 +71,17 @@ class Broker:
             if not plan.rejects_when_full:
                 self.door.append((message, sender))
                 return False
-            row = self.rows.messages[message]
-            row.state, row.left_s = MESSAGE_REJECTED, self.clock.now
-            self.model.source.unsent -= 1
-            self.model.source.leave(message)
+            self.refuse(message)
             return True
         self.store(message)
         return True
+
+    def refuse(self, message: int) -> None:
+        """A message does not get in, and its sender gives it up."""
+        row = self.rows.messages[message]
+        row.state, row.left_s = MESSAGE_REJECTED, self.clock.now
+        self.model.source.unsent -= 1
+        self.model.source.leave(message)
 
     def store(self, message: int) -> None:
         """Keep a message and make it ready."""
@@ -95,8 +104,20 @@ class Broker:
 
     def match(self) -> None:
         """Give what is ready to those who wait, longest waiting first."""
-        while self.backlog and self.demand:
+        while self.backlog and self.demand and self.may_hand_out():
             self.demand.popleft().be_served()
+
+    def may_hand_out(self) -> bool:
+        """Whether a message may go to a receiver now; if a limit holds it up, it goes in the next period."""
+        if not self.held and (until_s := self.limits.held_until_s(self.clock.now)):
+            self.held = True
+            self.refill_slot.ring_at(until_s, self.refill)
+        return not self.held
+
+    def refill(self) -> None:
+        """A limit has credits again, or ends."""
+        self.held = False
+        self.match()
 
     def hand_out(self, receiver: Receiver) -> int:
         """Lock the next ready message for a receiver; the number of the new delivery."""
@@ -109,6 +130,7 @@ class Broker:
         self.backlog -= 1
         self.in_flight += 1
         now_s = self.clock.now
+        self.limits.charge_received(1, now_s)
         delivery = self.rows.add_delivery(message, row.deliveries, receiver.consumer.number, now_s)
         row.delivery = delivery
         self.start_lock(delivery, now_s)
@@ -252,6 +274,10 @@ class Broker:
                 self.match()
 
     # -- calls -------------------------------------------------------------------------------------------------
+
+    def ask(self, op: int, count: int) -> int:
+        """Whether a call may take effect now, with so many messages: CALL_OK, or why it is refused."""
+        return self.limits.ask(op, count, self.clock.now)
 
     def served_at(self, table_stream: int, stream: int, a: int, b: int) -> float:
         """When a call that reaches a broker with few call slots now has been served."""

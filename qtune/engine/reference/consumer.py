@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtune.engine import streams
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING
+from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot, earliest
 from qtune.engine.reference.receivers import BurstLink, Poller, Receiver, SlidingLink
 from qtune.engine.reference.workers import Worker
@@ -15,6 +16,7 @@ from qtune.result import CALL_LOCK_LOST, CALL_OK, OP_RENEW
 
 if TYPE_CHECKING:
     from qtune.engine.reference.model import Model
+    from qtune.engine.reference.rows import DeliveryRow
 
 Steps = Generator[Any, Any, None]
 
@@ -25,6 +27,7 @@ class Consumer:
     def __init__(self, model: Model, number: int) -> None:
         plan = model.plan
         self.model, self.number = model, number
+        self.client = model.clients[number]
         self.core_free_s = [0.0] * plan.cores
         self.renewers = [Renewer(self, number * plan.renewers + place) for place in range(plan.renewers)]
         self.idle_renewers: list[Renewer] = []
@@ -96,28 +99,48 @@ class Renewer:
             yield self.slot.at(due_s)
             if not self.wanted:
                 return
-            start_s = clock.now
-            key = row.delivery_no * streams.ATTEMPTS_MOST + renewal
-            round_trip_s = self.model.draws.value(streams.RENEW, streams.RENEW, row.message, key)
-            leaves_s = self.consumer.compute(plan.call_cost_s)
-            self.calling = True
-            if plan.calls_served_at_once:
-                yield self.slot.at(leaves_s + 0.5 * round_trip_s)
-                served_s = self.model.broker.served_at(streams.BROKER, streams.BROKER_RENEW, row.message, key)
-                yield self.slot.at(served_s + 0.5 * round_trip_s)
-            else:
-                yield self.slot.at(leaves_s + round_trip_s)
-            self.calling = False
-            held = self.model.broker.renew(delivery)
-            outcome = CALL_OK if held else CALL_LOCK_LOST
-            self.model.rows.add_call(start_s, clock.now, self.consumer.number, OP_RENEW, 1, outcome)
+            renewed = yield from self.call(row, delivery, renewal)
             if not self.wanted:
                 return
-            if not held:
+            if not renewed:
                 break
             renewal += 1
             due_s = clock.now + plan.renew_after_s
         yield self.slot.idle()
+
+    def call(self, row: DeliveryRow, delivery: int, renewal: int) -> Generator[Any, Any, bool]:
+        """Call until the broker takes the call, the client gives up or the worker is through; whether it renewed."""
+        plan, clock, model, number = self.model.plan, self.clock, self.model, self.consumer.number
+        key = row.delivery_no * streams.ATTEMPTS_MOST + renewal
+        tries = Tries(self.consumer.client, OP_RENEW, row.message, key)
+        while True:
+            start_s = clock.now
+            round_trip_s = model.draws.value(streams.RENEW, streams.RENEW, row.message, tries.key)
+            leaves_s = self.consumer.compute(plan.call_cost_s)
+            self.calling = True
+            if plan.calls_served_at_once:
+                yield self.slot.at(leaves_s + 0.5 * round_trip_s)
+                served_s = model.broker.served_at(
+                    streams.BROKER, streams.BROKER_RENEW, row.message, tries.key
+                )
+                yield self.slot.at(served_s + 0.5 * round_trip_s)
+            else:
+                yield self.slot.at(leaves_s + round_trip_s)
+            self.calling = False
+            outcome = model.broker.ask(OP_RENEW, 1)
+            if outcome == CALL_OK:
+                break
+            model.rows.add_call(start_s, clock.now, number, OP_RENEW, 0, outcome)
+            wait_s = tries.next_after_s() if self.wanted else None
+            if wait_s is None:
+                return False
+            yield self.slot.at(clock.now + wait_s)
+            if not self.wanted:
+                return False
+        tries.answered()
+        held = model.broker.renew(delivery)
+        model.rows.add_call(start_s, clock.now, number, OP_RENEW, 1, CALL_OK if held else CALL_LOCK_LOST)
+        return held
 
     def let_go(self) -> None:
         """The worker is through: free at once, or when the call on its way is answered."""

@@ -18,6 +18,10 @@ class Draws:
         """A value of distribution ``table`` for (a, b) in ``stream``."""
         return self.functions[table](streams.bits(self.keys[stream], a, b))
 
+    def uniform(self, stream: int, a: int, b: int) -> float:
+        """A number in [0, 1) for (a, b) in ``stream``."""
+        return streams.uniform(self.keys[stream], a, b)
+
     def happens(self, stream: int, a: int, b: int, steps: int) -> bool:
         """Whether the chance ``steps`` / 2^53 falls for (a, b) in ``stream``."""
         return streams.happens(self.keys[stream], a, b, steps)

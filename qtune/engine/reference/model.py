@@ -7,6 +7,7 @@ from typing import Any
 
 from qtune.engine.plan import Plan, slots_of
 from qtune.engine.reference.broker import Broker
+from qtune.engine.reference.clients import Client
 from qtune.engine.reference.clock import Clock, Slot
 from qtune.engine.reference.consumer import Consumer
 from qtune.engine.reference.draws import Draws
@@ -33,6 +34,7 @@ class Model:
         self.pauses: list[tuple[float, float]] = list(
             zip(plan.pause_start_s.tolist(), plan.pause_end_s.tolist(), strict=True)
         )
+        self.clients = [Client(plan, self.draws) for _ in range(plan.clients)]
         self.broker = Broker(self)
         self.background = Background(self)
         self.source = Source(self)

@@ -12,8 +12,9 @@ from math import floor
 from typing import TYPE_CHECKING, Any
 
 from qtune.engine import streams
+from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Pipe, Slot
-from qtune.result import CALL_EMPTY, CALL_OK, OP_RECEIVE
+from qtune.result import CALL_EMPTY, CALL_OK, OP_RECEIVE, REFUSED
 
 if TYPE_CHECKING:
     from qtune.engine.reference.consumer import Consumer
@@ -109,37 +110,56 @@ class Poller(Receiver):
 
     def run(self) -> Steps:
         """Wait for room, call, wait at the broker, and bring the answer home."""
-        plan, clock, slot, rows = self.plan, self.clock, self.slot, self.model.rows
         call = 0
         while True:
             if not self.room():
                 self.resting = True
-                yield slot.idle()
+                yield self.slot.idle()
             self.asked = self.room()
-            start_s = clock.now
-            half_s = 0.5 * self.model.draws.value(streams.RECEIVE, streams.RECEIVE, self.number, call)
-            yield slot.at(self.consumer.compute(plan.call_cost_s) + half_s)
-            if plan.calls_served_at_once:
-                yield slot.at(
-                    self.broker.served_at(streams.BROKER, streams.BROKER_RECEIVE, self.number, call)
-                )
-            deliveries: list[int] = []
-            if self.broker.backlog:
-                deliveries = self.fetch()
-            elif plan.wait_s > 0.0:
-                self.broker.demand.append(self)
-                deliveries = (yield slot.at(clock.now + plan.wait_s)) or []
-                if not deliveries:
-                    self.broker.demand.remove(self)
-            yield slot.at(clock.now + half_s)
-            self.in_hand += len(deliveries)
-            for delivery in deliveries:
-                self.arrived(delivery)
-            outcome = CALL_OK if deliveries else CALL_EMPTY
-            rows.add_call(start_s, clock.now, self.consumer.number, OP_RECEIVE, len(deliveries), outcome)
+            tries = Tries(self.consumer.client, OP_RECEIVE, self.number, call)
+            while (outcome := (yield from self.call(tries))) in REFUSED:
+                wait_s = tries.next_after_s()
+                if wait_s is None:
+                    break
+                yield self.slot.at(self.clock.now + wait_s)
             call += 1
-            if not deliveries and plan.idle_pause_s > 0.0:
-                yield slot.at(clock.now + plan.idle_pause_s)
+            if outcome != CALL_OK and self.plan.idle_pause_s > 0.0:
+                yield self.slot.at(self.clock.now + self.plan.idle_pause_s)
+
+    def call(self, tries: Tries) -> Generator[Any, Any, int]:
+        """One request and its answer; the outcome."""
+        plan, clock, slot, broker = self.plan, self.clock, self.slot, self.broker
+        start_s = clock.now
+        half_s = 0.5 * self.model.draws.value(streams.RECEIVE, streams.RECEIVE, self.number, tries.key)
+        yield slot.at(self.consumer.compute(plan.call_cost_s) + half_s)
+        if plan.calls_served_at_once:
+            yield slot.at(broker.served_at(streams.BROKER, streams.BROKER_RECEIVE, self.number, tries.key))
+        deliveries: list[int] = []
+        outcome = broker.ask(OP_RECEIVE, 0)
+        if outcome == CALL_OK:
+            tries.answered()
+            deliveries = yield from self.get()
+            outcome = CALL_OK if deliveries else CALL_EMPTY
+        yield slot.at(clock.now + half_s)
+        self.in_hand += len(deliveries)
+        for delivery in deliveries:
+            self.arrived(delivery)
+        self.model.rows.add_call(
+            start_s, clock.now, self.consumer.number, OP_RECEIVE, len(deliveries), outcome
+        )
+        return outcome
+
+    def get(self) -> Generator[Any, Any, list[int]]:
+        """What the broker has for a request that reached it, at once or when it has waited."""
+        if self.broker.backlog and self.broker.may_hand_out():
+            return self.fetch()
+        if self.plan.wait_s <= 0.0:
+            return []
+        self.broker.demand.append(self)
+        deliveries = (yield self.slot.at(self.clock.now + self.plan.wait_s)) or []
+        if not deliveries:
+            self.broker.demand.remove(self)
+        return deliveries
 
     def fetch(self) -> list[int]:
         """Lock what is ready, up to what was asked for."""
@@ -173,10 +193,9 @@ class Link(Receiver):
         """What is ready is pushed, and the rest of the credit waits in line."""
         waited = self.pushed < self.known_limit
         self.known_limit = limit
-        while self.broker.backlog and self.pushed < limit:
-            self.push()
         if self.pushed < limit and not waited:
             self.broker.demand.append(self)
+            self.broker.match()
 
     def be_served(self) -> None:
         """Take one message, and wait in line again while there is credit."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtune.engine import streams
 from qtune.engine.plan import slots_of
+from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot
 from qtune.result import CALL_OK, OP_SEND
 
@@ -86,33 +87,48 @@ class Sender:
     def __init__(self, source: Source, number: int) -> None:
         self.source, self.number = source, number
         self.slot = Slot(source.clock, source.slots.senders + number)
+        self.client = source.model.clients[source.plan.consumers + number // source.plan.senders_each]
         source.clock.process(self.run())
 
     def run(self) -> Steps:
-        """Take the message that has waited longest, send it, and note the call when it is confirmed."""
-        source, model, clock = self.source, self.source.model, self.source.clock
-        draw = model.draws.value
+        """Take the message that has waited longest, and send it."""
+        source = self.source
         while True:
             if source.queue:
                 message = source.queue.popleft()
             else:
                 source.idle_senders.append(self)
                 message = yield self.slot.idle()
+            yield from self.send(message)
+
+    def send(self, message: int) -> Steps:
+        """Call until the broker takes the message or the client gives up, and note each call when it is answered."""
+        model, clock = self.source.model, self.source.clock
+        broker, tries = model.broker, Tries(self.client, OP_SEND, message, 0)
+        while True:
             start_s = clock.now
-            round_trip_s = draw(streams.SEND, streams.SEND, message, 0)
-            if source.plan.calls_served_at_once:
+            round_trip_s = model.draws.value(streams.SEND, streams.SEND, message, tries.key)
+            if model.plan.calls_served_at_once:
                 yield self.slot.at(clock.now + 0.5 * round_trip_s)
-                yield self.slot.at(
-                    model.broker.served_at(streams.BROKER, streams.BROKER_SEND, message, 0)
-                    + 0.5 * round_trip_s
-                )
+                served_s = broker.served_at(streams.BROKER, streams.BROKER_SEND, message, tries.key)
+                yield self.slot.at(served_s + 0.5 * round_trip_s)
             else:
                 yield self.slot.at(clock.now + round_trip_s)
-            if model.broker.enter(message, self):
-                model.broker.match()
-            else:
-                yield self.slot.idle()
-            model.rows.add_call(start_s, clock.now, self.number, OP_SEND, 1, CALL_OK)
+            outcome = broker.ask(OP_SEND, 1)
+            if outcome == CALL_OK:
+                break
+            model.rows.add_call(start_s, clock.now, self.number, OP_SEND, 0, outcome)
+            wait_s = tries.next_after_s()
+            if wait_s is None:
+                broker.refuse(message)
+                return
+            yield self.slot.at(clock.now + wait_s)
+        tries.answered()
+        if broker.enter(message, self):
+            broker.match()
+        else:
+            yield self.slot.idle()
+        model.rows.add_call(start_s, clock.now, self.number, OP_SEND, 1, CALL_OK)
 
 
 class Customer:

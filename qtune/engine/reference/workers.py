@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtune.engine import streams
 from qtune.engine.plan import LINK_BURST, SETTLE_BATCH, SETTLE_CONCURRENT
+from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot
 from qtune.engine.reference.receivers import BurstLink, Receiver
 from qtune.result import (
@@ -15,6 +16,7 @@ from qtune.result import (
     CALL_OK,
     DELIVERY_DROPPED,
     DELIVERY_FAILED,
+    DELIVERY_UNSETTLED,
     OP_ABANDON,
     OP_RELEASE,
     OP_SETTLE,
@@ -131,34 +133,49 @@ class Worker:
         return not self.receiver.buffer or self.model.paused_until_s() > 0.0
 
     def settle(self, deliveries: list[int], succeeded: bool) -> Steps:
-        """One call that settles these deliveries; the worker waits for the answer."""
-        plan, clock, broker, model = self.plan, self.clock, self.model.broker, self.model
-        start_s = clock.now
-        first = self.rows.deliveries[deliveries[0]]
-        round_trip_s = model.draws.value(streams.SETTLE, streams.SETTLE, first.message, first.delivery_no)
-        leaves_s = self.consumer.compute(plan.call_cost_s)
-        if plan.calls_served_at_once:
-            yield self.slot.at(leaves_s + 0.5 * round_trip_s)
-            served_s = broker.served_at(
-                streams.BROKER, streams.BROKER_SETTLE, first.message, first.delivery_no
-            )
-            yield self.slot.at(served_s + 0.5 * round_trip_s)
-        else:
-            yield self.slot.at(leaves_s + round_trip_s)
-        count = len(deliveries)
-        lost = 0
-        for delivery in deliveries:
-            lost += not broker.settle(delivery, succeeded)
-        broker.match()
+        """Settle these deliveries with one call, made again when it is refused; the worker waits for the answer."""
+        broker, count = self.model.broker, len(deliveries)
         op = OP_SETTLE if succeeded else OP_ABANDON
-        self.rows.add_call(
-            start_s, clock.now, self.consumer.number, op, count, CALL_LOCK_LOST if lost else CALL_OK
-        )
+        first = self.rows.deliveries[deliveries[0]]
+        tries = Tries(self.consumer.client, op, first.message, first.delivery_no)
+        while True:
+            start_s = self.clock.now
+            yield from self.reach_broker_and_back(tries)
+            outcome = broker.ask(op, count)
+            if outcome == CALL_OK:
+                tries.answered()
+                lost = [delivery for delivery in deliveries if not broker.settle(delivery, succeeded)]
+                broker.match()
+                self.note(start_s, op, count, CALL_LOCK_LOST if lost else CALL_OK)
+                break
+            self.note(start_s, op, 0, outcome)
+            wait_s = tries.next_after_s()
+            if wait_s is None:
+                for delivery in deliveries:
+                    self.rows.deliveries[delivery].outcome = DELIVERY_UNSETTLED
+                break
+            yield self.slot.at(self.clock.now + wait_s)
         deliveries.clear()
         self.stop_renewing()
         self.receiver.done(count)
         if isinstance(self.receiver, BurstLink) and self.receiver.unread:
             self.receiver.release_unread()
+
+    def reach_broker_and_back(self, tries: Tries) -> Steps:
+        """The round trip of one settle, with the client's work before and the broker's in the middle."""
+        plan, model, slot = self.plan, self.model, self.slot
+        round_trip_s = model.draws.value(streams.SETTLE, streams.SETTLE, tries.a, tries.key)
+        leaves_s = self.consumer.compute(plan.call_cost_s)
+        if plan.calls_served_at_once:
+            yield slot.at(leaves_s + 0.5 * round_trip_s)
+            served_s = model.broker.served_at(streams.BROKER, streams.BROKER_SETTLE, tries.a, tries.key)
+            yield slot.at(served_s + 0.5 * round_trip_s)
+        else:
+            yield slot.at(leaves_s + round_trip_s)
+
+    def note(self, start_s: float, op: int, count: int, outcome: int) -> None:
+        """Write a call down that is answered now."""
+        self.rows.add_call(start_s, self.clock.now, self.consumer.number, op, count, outcome)
 
     def stop_renewing(self) -> None:
         """The worker is through with its delivery."""
@@ -171,31 +188,36 @@ class Worker:
 class Background:
     """Settles and releases on their way to the broker and back, which no worker waits for."""
 
-    REACHES, CONFIRMED, RELEASED = 0, 1, 2
+    REACHES, CONFIRMED, RELEASED, AGAIN = 0, 1, 2, 3
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.slot = Slot(model.clock, model.slots.background)
         self.due: list[tuple[float, int, int]] = []
-        self.about: dict[int, tuple[float, float, bool, Receiver]] = {}
+        self.about: dict[int, tuple[float, float, Tries | None, Receiver]] = {}
 
     def settle(self, delivery: int, succeeded: bool, receiver: Receiver) -> None:
         """Send a settle on its way; it does not hold up the worker, but it needs the client's core."""
-        model, row = self.model, self.model.rows.deliveries[delivery]
-        now_s, plan = model.clock.now, model.plan
-        round_trip_s = model.draws.value(streams.SETTLE, streams.SETTLE, row.message, row.delivery_no)
+        row = self.model.rows.deliveries[delivery]
+        op = OP_SETTLE if succeeded else OP_ABANDON
+        self.call(delivery, Tries(receiver.consumer.client, op, row.message, row.delivery_no), receiver)
+
+    def call(self, delivery: int, tries: Tries, receiver: Receiver) -> None:
+        """Make the call of a settle, for the first time or again."""
+        model, plan = self.model, self.model.plan
+        round_trip_s = model.draws.value(streams.SETTLE, streams.SETTLE, tries.a, tries.key)
         leaves_s = receiver.consumer.compute(plan.call_cost_s)
-        self.about[delivery] = (now_s, 0.5 * round_trip_s, succeeded, receiver)
+        self.about[delivery] = (model.clock.now, 0.5 * round_trip_s, tries, receiver)
         if plan.calls_served_at_once:
             self.put(leaves_s + 0.5 * round_trip_s, delivery, self.REACHES)
         else:
             self.put(leaves_s + round_trip_s, delivery, self.CONFIRMED)
 
     def release(self, delivery: int, receiver: Receiver) -> None:
-        """Send a release on its way."""
+        """Send a release on its way; it is told and not asked for, so no limit counts it."""
         model, row = self.model, self.model.rows.deliveries[delivery]
         half_s = 0.5 * model.draws.value(streams.SETTLE, streams.RELEASE, row.message, row.delivery_no)
-        self.about[delivery] = (model.clock.now, half_s, False, receiver)
+        self.about[delivery] = (model.clock.now, half_s, None, receiver)
         self.put(model.clock.now + half_s, delivery, self.RELEASED)
 
     def put(self, time_s: float, delivery: int, step: int) -> None:
@@ -209,23 +231,40 @@ class Background:
         _, delivery, step = heappop(self.due)
         if self.due:
             self.slot.ring_at(self.due[0][0], self.act)
-        model = self.model
-        start_s, half_s, succeeded, receiver = self.about[delivery]
-        if step == self.REACHES:
-            row = model.rows.deliveries[delivery]
-            served_s = model.broker.served_at(
-                streams.BROKER, streams.BROKER_SETTLE, row.message, row.delivery_no
-            )
+        start_s, half_s, tries, receiver = self.about[delivery]
+        if tries is None:
+            held = self.model.broker.release(delivery)
+            self.answered(delivery, OP_RELEASE, held)
+        elif step == self.REACHES:
+            served_s = self.model.broker.served_at(streams.BROKER, streams.BROKER_SETTLE, tries.a, tries.key)
             self.put(served_s + half_s, delivery, self.CONFIRMED)
-            return
-        del self.about[delivery]
-        if step == self.RELEASED:
-            op, held = OP_RELEASE, model.broker.release(delivery)
+        elif step == self.AGAIN:
+            self.call(delivery, tries, receiver)
         else:
-            op, held = OP_SETTLE if succeeded else OP_ABANDON, model.broker.settle(delivery, succeeded)
-        outcome = CALL_OK if held else CALL_LOCK_LOST
+            self.confirmed(delivery, tries, start_s)
+
+    def confirmed(self, delivery: int, tries: Tries, start_s: float) -> None:
+        """The answer to a settle is there; when it was refused the client waits, or gives the delivery up."""
+        model, receiver = self.model, self.about[delivery][3]
+        outcome = model.broker.ask(tries.op, 1)
+        if outcome == CALL_OK:
+            tries.answered()
+            self.answered(delivery, tries.op, model.broker.settle(delivery, tries.op == OP_SETTLE))
+        else:
+            model.rows.add_call(start_s, model.clock.now, receiver.consumer.number, tries.op, 0, outcome)
+            wait_s = tries.next_after_s()
+            if wait_s is not None:
+                self.put(model.clock.now + wait_s, delivery, self.AGAIN)
+                return
+            model.rows.deliveries[delivery].outcome = DELIVERY_UNSETTLED
+            del self.about[delivery]
+        receiver.done(1)
+        receiver.look()
+
+    def answered(self, delivery: int, op: int, held: bool) -> None:
+        """The broker has done what a call asked for."""
+        model = self.model
+        start_s, _, _, receiver = self.about.pop(delivery)
         model.broker.match()
+        outcome = CALL_OK if held else CALL_LOCK_LOST
         model.rows.add_call(start_s, model.clock.now, receiver.consumer.number, op, 1, outcome)
-        if step == self.CONFIRMED:
-            receiver.done(1)
-            receiver.look()

@@ -1,0 +1,75 @@
+"""The steps of rate limits: how many credits each has left in its period, and what a call takes of them.
+
+They are called, not woven in: most plans have no limit, and then nothing here runs.
+"""
+
+from __future__ import annotations
+
+from math import floor, inf
+
+from qtune.engine.kernel.calendar import set_slot
+from qtune.engine.kernel.compiled import rare, step
+from qtune.result import CALL_OK, CALL_OPS, CALL_THROTTLED, OP_RECEIVE
+
+OPS = len(CALL_OPS)
+
+
+@step
+def counts(w, limit, op, now_s):  # type: ignore[no-untyped-def]
+    """Whether a limit counts calls of this kind now; a new period begins with all credits."""
+    if not (w.limit_start_s[limit] <= now_s < w.limit_end_s[limit]):
+        return False
+    if w.limit_call_cost[limit * OPS + op] + w.limit_message_cost[limit * OPS + op] <= 0.0:
+        return False
+    if now_s >= w.limit_until_s[limit]:
+        period_s = w.limit_period_s[limit]
+        number = floor(now_s / period_s) + 1
+        while number * period_s <= now_s:
+            number += 1
+        w.limit_used[limit] = 0.0
+        w.limit_until_s[limit] = number * period_s
+    return True
+
+
+@rare
+def ask(w, op, count, now_s):  # type: ignore[no-untyped-def]
+    """Charge a call that takes effect now with ``count`` messages, or refuse it; the outcome of the call."""
+    for limit in range(len(w.limit_credits)):
+        if counts(w, limit, op, now_s) and w.limit_used[limit] >= w.limit_credits[limit]:
+            return CALL_THROTTLED
+    for limit in range(len(w.limit_credits)):
+        if counts(w, limit, op, now_s):
+            cost = w.limit_call_cost[limit * OPS + op] + w.limit_message_cost[limit * OPS + op] * count
+            w.limit_used[limit] += cost
+    return CALL_OK
+
+
+@rare
+def charge_received(w, count, now_s):  # type: ignore[no-untyped-def]
+    """Charge messages that are handed out; their call, if there was one, was charged before."""
+    for limit in range(len(w.limit_credits)):
+        if counts(w, limit, OP_RECEIVE, now_s):
+            w.limit_used[limit] += w.limit_message_cost[limit * OPS + OP_RECEIVE] * count
+
+
+@rare
+def is_held_up(w, now_s):  # type: ignore[no-untyped-def]
+    """Whether a limit holds up what is ready; if so, it goes in the next period."""
+    until_s = inf
+    for limit in range(len(w.limit_credits)):
+        counted = counts(w, limit, OP_RECEIVE, now_s)
+        counted = counted and w.limit_message_cost[limit * OPS + OP_RECEIVE] > 0.0
+        if counted and w.limit_used[limit] >= w.limit_credits[limit]:
+            until_s = min(until_s, w.limit_until_s[limit], w.limit_end_s[limit])
+    if until_s == inf:
+        return False
+    w.broker.held = 1
+    set_slot(w, w.slots.refill, until_s)
+    return True
+
+
+@step
+def refill(w):  # type: ignore[no-untyped-def]
+    """A limit has credits again, or ends: what it held up may go."""
+    w.broker.held = 0
+    set_slot(w, w.slots.refill, inf)
