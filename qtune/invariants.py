@@ -60,6 +60,7 @@ def check(result: Result) -> list[str]:
         _workers_do_one_thing,
         _calls_match_rows,
         _rates_are_kept,
+        _locks_are_few,
         _littles_law,
     ]
     if result.source.startswith("simulated"):  # an adapter samples while things go on
@@ -253,6 +254,13 @@ def _calls_match_rows(result: Result) -> Iterator[str]:
         carried, rows = int(ended["count"][ended["op"] == op].sum()), int(np.count_nonzero(mask))
         if carried != rows:
             yield f"calls: {CALL_OPS[op]} calls carried {carried} messages, but {rows} deliveries are {name}"
+
+
+def _locks_are_few(result: Result) -> Iterator[str]:
+    """Never are more messages locked at once than the broker allows."""
+    most = result.scenario.semantics().in_flight_most
+    if most:
+        yield from _offenders("states", result.states["in_flight"] > most, f"more than {most} in flight")
 
 
 def _rates_are_kept(result: Result) -> Iterator[str]:

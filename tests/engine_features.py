@@ -22,6 +22,7 @@ from qtune.result import (
     CALL_OK,
     CALL_OPS,
     CALL_OUTCOMES,
+    CALL_OVER_LIMIT,
     CALL_THROTTLED,
     DELIVERY_COMPLETED,
     DELIVERY_OUTCOMES,
@@ -40,7 +41,7 @@ DISCIPLINES = {POLL: "poll", LINK_SLIDING: "sliding link", LINK_BURST: "burst li
 SETTLES = {SETTLE_EACH: "each", SETTLE_BATCH: "batch", SETTLE_CONCURRENT: "concurrent"}
 _ANSWERS = {
     OP_SEND: (CALL_OK, CALL_THROTTLED),
-    OP_RECEIVE: (CALL_OK, CALL_EMPTY, CALL_THROTTLED),
+    OP_RECEIVE: (CALL_OK, CALL_EMPTY, CALL_THROTTLED, CALL_OVER_LIMIT),
     OP_SETTLE: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED),
     OP_ABANDON: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED),
     OP_RELEASE: (CALL_OK, CALL_LOCK_LOST),
@@ -63,6 +64,7 @@ FROM_SETTINGS = {
     *("piecewise rate", "closed loop", "given service times", "few call slots", "several consumers"),
     *("a full queue refuses", "a full queue holds senders up", "a full queue holds arrivals up"),
     *("returned first", "returned last", "client costs", "pause after an empty receive"),
+    *("a short poll that may miss", "in flight as many as may be"),
     *("throttled for a while", "throttled with a quota of retries", "throttled without another try"),
 }
 FROM_ROWS = {
@@ -117,6 +119,10 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "a full queue holds arrivals up": full and plan.senders == 0 and unsent,
         "returned first": plan.redelivers_first and back,
         "returned last": not plan.redelivers_first and back,
+        "a short poll that may miss": poll and plan.wait_s == 0.0 and plan.short_poll_steps > 0,
+        "in flight as many as may be": bool(
+            (result.states["in_flight"] == (plan.in_flight_most or -1)).any()
+        ),
         "throttled for a while": bool((plan.limit_end_s < np.inf).any()) and throttled,
         "throttled with a quota of retries": plan.retry_tokens > 0 and throttled,
         "throttled without another try": not plan.throttled_wait_s.size and throttled,

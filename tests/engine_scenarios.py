@@ -33,7 +33,7 @@ def scenarios(draw: st.DrawFn, slow_sqs: str) -> Scenario:
     horizon_s = min(40.0, draw(st.integers(40, 250)) / rate_per_s)
     queue, consumers = _sides(pick, provider, workers, service_s)
     arrivals = _arrivals(pick, rate_per_s, horizon_s)
-    return Scenario(
+    scenario = Scenario(
         arrivals=arrivals,
         service_time=_service_time(pick, service_s, arrivals["kind"]),
         failures=_failures(pick, service_s),
@@ -45,6 +45,10 @@ def scenarios(draw: st.DrawFn, slow_sqs: str) -> Scenario:
         model=pick(None, slow_sqs) if provider == "sqs" else None,
         seed=draw(st.integers(0, 10**9)),
     )
+    if provider != "sqs" or pick(True, False):
+        return scenario
+    each = scenario.behaviour()  # a fleet that can hold more than may be in flight is refused
+    return scenario.with_(queue={"in_flight_limit": instances * each.receivers * each.in_hand_limit})
 
 
 def _arrivals(pick: Pick, rate_per_s: float, horizon_s: float) -> Section:
@@ -171,7 +175,7 @@ def _servicebus_client(pick: Pick) -> Section:
     return {
         "client": client,
         "prefetch": pick(0, 0, 1, 15),
-        "receive_batch": pick(1, 3, 10),
-        "receive_wait_s": pick(60.0, 0.5),
+        "receive_batch": pick(1, 3, 10, 10),
+        "receive_wait_s": pick(60.0, 0.5, 0.5),
         "settle": "each",
     }

@@ -54,6 +54,8 @@ def test_a_visibility_timeout_is_a_lock() -> None:
         rejects_when_full=False,
         redelivers_first=False,
         accepts_late=True,
+        in_flight_most=120_000,
+        over_limit_fails=True,
     )
     assert scenario({**SQS, "max_receive_count": 5}).semantics().max_deliveries == 5
 

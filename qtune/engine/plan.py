@@ -104,6 +104,11 @@ class Plan:
     redelivers_first: bool = False
     accepts_late: bool = False  # a handler that succeeds after its lock ran out still completes the message
     calls_served_at_once: int = 0  # 0: no bound
+    in_flight_most: int = 0  # 0: no bound; above it nothing is handed out
+    over_limit_fails: bool = False  # a poll that does not wait is then an error; otherwise it finds nothing
+    short_poll_steps: int = (
+        0  # 0: a poll that does not wait sees every message; otherwise each with this chance
+    )
 
     # Consumers.
     consumers: int = 1

@@ -80,6 +80,9 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         rejects_when_full=semantics.rejects_when_full,
         redelivers_first=semantics.redelivers_first,
         accepts_late=semantics.accepts_late,
+        in_flight_most=semantics.in_flight_most,
+        over_limit_fails=semantics.over_limit_fails and behaviour.wait_s <= 0.0,
+        short_poll_steps=_short_poll_steps(calls.short_poll_share, behaviour),
         calls_served_at_once=calls.calls_served_at_once,
         consumers=scenario.consumers.instances,
         receivers=behaviour.receivers,
@@ -91,6 +94,12 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         pause_end_s=np.array([end for _, end in pauses], np.float64),
         tables=tuple((table.kind, table.values) for table in (each.table() for each in tables)),
     )
+
+
+def _short_poll_steps(share: float, behaviour: ReceiveBehaviour) -> int:
+    """The chance to see a message in steps; 0 where every receive sees all that is ready."""
+    short = behaviour.discipline == "poll" and behaviour.wait_s <= 0.0
+    return streams.chance_steps(share) if short and share < 1.0 else 0
 
 
 def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:

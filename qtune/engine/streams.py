@@ -41,7 +41,11 @@ BROKER_RENEW: Final = 15
 PHASE: Final = 16
 RETRY: Final = 17
 """The wait before a call is tried again: six streams, one for each kind of call in the order of its code."""
-STREAMS: Final = 23
+SHORT_POLL: Final = 23
+STREAMS: Final = 24
+
+NEXT_SEEN: Final = 1 << 32
+"""The messages that one poll may see are told apart by the first field's high bits."""
 
 ATTEMPTS_MOST: Final = 1 << 16
 """Attempts inside one delivery are told apart by the low 16 bits of the second field."""

@@ -34,6 +34,8 @@ class DeliverySemantics:
         by age) or after them (False).
     accepts_late: a settlement after the lock has run out still completes a message that has not left the broker
         (True), although it may be delivered again meanwhile, or is refused (False).
+    in_flight_most: most messages locked at once, above which nothing is handed out; 0 = unbounded.
+    over_limit_fails: a receive that does not wait is then an error (True), or finds nothing, as one that waits does.
     """
 
     lock_s: float
@@ -43,6 +45,8 @@ class DeliverySemantics:
     rejects_when_full: bool
     redelivers_first: bool
     accepts_late: bool = False
+    in_flight_most: int = 0
+    over_limit_fails: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +111,7 @@ class CallModel:
 
     send, receive, settle, renew: round trips in seconds; of a receive that waits, the part that is not
         waiting.
+    short_poll_share: chance that a receive that does not wait sees any one of the messages that are ready.
     calls_served_at_once: calls that the broker works on at the same time; 0 = unlimited.
     call_service: the broker's time per call in seconds; matters only when calls_served_at_once is not 0.
     priors: names of those parameters that nobody has measured for this model: assumptions, to be calibrated.
@@ -118,6 +123,7 @@ class CallModel:
     renew: Distribution
     calls_served_at_once: int = 0
     call_service: Distribution
+    short_poll_share: float = 1.0
     priors: frozenset[str] = field(default_factory=frozenset)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from datetime import date
 
+from pydantic import field_validator
+
 from qtune.errors import ModelError
 from qtune.providers.base import CallModel
 from qtune.providers.prices import Prices
-from qtune.records import CountOrZero, Record, Seconds, Text, YesOrNo
+from qtune.records import CountOrZero, Fraction, Record, Seconds, Text, YesOrNo, refuse
 from qtune.shapes import RandomTime
 
 
@@ -49,13 +51,35 @@ class Latencies(Record):
     renew: Latency
 
 
+class Sampling(Record):
+    """The chance that a receive sees any one of the messages that are ready, with its provenance."""
+
+    error_type = ModelError
+
+    share: Fraction
+    prior: YesOrNo
+    source: Text
+    as_of: date
+
+    @field_validator("share")
+    @classmethod
+    def _sees_some(cls, share: float) -> float:
+        if share == 0.0:
+            raise refuse("a receive that sees no message never gets one: use more than 0")
+        return share
+
+
 class Broker(Record):
-    """How many calls the broker serves at once (0 = no limit), and how long it works on each."""
+    """How many calls the broker serves at once (0 = no limit), and how long it works on each.
+
+    short_poll: what a receive that does not wait sees of the messages that are ready; None: all of them.
+    """
 
     error_type = ModelError
 
     calls_served_at_once: CountOrZero = 0
     call_service: Latency
+    short_poll: Sampling | None = None
 
 
 class ProviderModel(Record):
@@ -75,7 +99,7 @@ class ProviderModel(Record):
 
     def priors(self, client: str) -> frozenset[str]:
         """Names of the parameters that nobody has measured, for one client."""
-        named: dict[str, Latency | ClientCost] = {
+        named: dict[str, Latency | ClientCost | Sampling] = {
             "send": self.latency.send,
             "receive": self.latency.receive,
             "settle": self.latency.settle,
@@ -84,6 +108,8 @@ class ProviderModel(Record):
         }
         if self.broker.calls_served_at_once:
             named["call_service"] = self.broker.call_service
+        if self.broker.short_poll is not None:
+            named["short_poll"] = self.broker.short_poll
         return frozenset(name for name, parameter in named.items() if parameter.prior)
 
     def call_model(self, client: str) -> CallModel:
@@ -95,5 +121,6 @@ class ProviderModel(Record):
             renew=self.latency.renew.time.distribution(),
             calls_served_at_once=self.broker.calls_served_at_once,
             call_service=self.broker.call_service.time.distribution(),
+            short_poll_share=self.broker.short_poll.share if self.broker.short_poll else 1.0,
             priors=self.priors(client),
         )

@@ -20,11 +20,11 @@ from qtune.engine.kernel.broker import (
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s
 from qtune.engine.kernel.compiled import rare, step
-from qtune.engine.kernel.draws import value
+from qtune.engine.kernel.draws import happens, value
 from qtune.engine.kernel.limits import ask, charge_received, is_held_up
 from qtune.engine.kernel.world import FLOWS_AT_ONCE
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL
-from qtune.result import CALL_EMPTY, CALL_OK, OP_RECEIVE
+from qtune.result import CALL_EMPTY, CALL_OK, CALL_OVER_LIMIT, CALL_THROTTLED, OP_RECEIVE
 
 RESTING = 0
 REQUESTED = 1
@@ -33,6 +33,8 @@ PAUSING = 4
 SERVICED = 5
 REFUSED = 6
 TRYING_AGAIN = 7
+
+NO_BOUND = 1 << 62
 
 # Phases of a worker that its link sets (the others are in workers.py).
 FREE = 0
@@ -71,7 +73,7 @@ def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
         row.state = ANSWERED
         w.broker.waiting -= 1
         due_s = now_s + row.half_s
-    elif row.state >= REFUSED or (p.refuses and poll_is_refused(w, receiver, now_s)):
+    elif row.state >= REFUSED or ((p.refuses or p.over_limit_fails) and poll_is_refused(w, receiver, now_s)):
         refused_poll_goes_on(w, receiver, now_s)
         return
     else:
@@ -84,13 +86,16 @@ def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
 @rare
 def poll_is_refused(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """Whether a limit refuses a poll that has come to the broker."""
-    row = w.receivers[receiver]
+    p, row = w.plan, w.receivers[receiver]
     row.outcome = ask(w, OP_RECEIVE, 0, now_s)
-    if row.outcome == CALL_OK:
-        answered(w, row.consumer, row.refused)
-        row.refused = 0
-        return False
-    return True
+    if row.outcome != CALL_OK:
+        return True
+    answered(w, row.consumer, row.refused)
+    full = 0 < p.in_flight_most <= w.broker.in_flight
+    if p.over_limit_fails and p.wait_s <= 0.0 and full:
+        row.outcome = CALL_OVER_LIMIT
+        return True
+    return False
 
 
 @rare
@@ -105,7 +110,9 @@ def refused_poll_goes_on(w, receiver, now_s):  # type: ignore[no-untyped-def]
         set_slot(w, slot, now_s + row.half_s)
     else:
         add_call(w, row.start_s, now_s, row.consumer, OP_RECEIVE, 0, row.outcome)
-        wait_s = next_after_s(w, row.consumer, OP_RECEIVE, receiver, row.call, row.refused)
+        wait_s = GIVES_UP
+        if row.outcome == CALL_THROTTLED:
+            wait_s = next_after_s(w, row.consumer, OP_RECEIVE, receiver, row.call, row.refused)
         row.refused += 1
         row.state = TRYING_AGAIN
         if wait_s == GIVES_UP:
@@ -146,6 +153,7 @@ def answer_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row.landed = row.tail
     row.in_hand += count
     row.call += 1
+    row.refused = 0
     w.broker.buffered += count
     q.call = 1
     q.call_start_s = row.start_s
@@ -195,6 +203,21 @@ def credit_arrives(w, receiver, now_s):  # type: ignore[no-untyped-def]
         wait_in_line(w, receiver)
 
 
+@rare
+def seen(w, receiver):  # type: ignore[no-untyped-def]
+    """How many of the ready messages a poll sees that asks only some of the servers, up to what it asks for."""
+    row = w.receivers[receiver]
+    key = row.call + row.refused * streams.NEXT_TRY
+    found = 0
+    for place in range(w.broker.backlog):
+        a = receiver + place * streams.NEXT_SEEN
+        if happens(w, streams.SHORT_POLL, a, key, w.plan.short_poll_steps):
+            found += 1
+            if found == row.asked:
+                break
+    return found
+
+
 @step
 def match(w, now_s):  # type: ignore[no-untyped-def]
     """Give what is ready to those who wait, longest waiting first.
@@ -202,19 +225,22 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
     A poll is answered with all that is ready, up to what it asked for; a link is pushed one message, and waits in line
     again as long as it has credit.
     """
-    b = w.broker
-    polls = w.plan.discipline == POLL
+    p, b = w.plan, w.broker
+    polls = p.discipline == POLL
+    most = p.in_flight_most if p.in_flight_most > 0 else NO_BOUND
     mask = w.buffer.shape[1] - 1
-    while b.backlog > 0 and b.waiting > 0:
-        if w.plan.holds_up and is_held_up(w, now_s):
+    while b.backlog > 0 and b.waiting > 0 and b.in_flight < most:
+        if p.holds_up and is_held_up(w, now_s):
             return
         receiver = next_in_line(w)
         row = w.receivers[receiver]
-        count = min(row.asked, b.backlog) if polls else 1
+        count = min(row.asked, b.backlog, most - b.in_flight) if polls else 1
+        if p.short_poll_steps > 0 and polls and p.wait_s <= 0.0:
+            count = min(count, seen(w, receiver))
         for _ in range(count):
             w.buffer[receiver, row.tail & mask] = hand_out(w, row.consumer, now_s)
             row.tail += 1
-        if w.plan.holds_up:
+        if p.holds_up:
             charge_received(w, count, now_s)
         if polls:
             row.state = ANSWERED

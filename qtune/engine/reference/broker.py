@@ -108,11 +108,20 @@ class Broker:
             self.demand.popleft().be_served()
 
     def may_hand_out(self) -> bool:
-        """Whether a message may go to a receiver now; if a limit holds it up, it goes in the next period."""
+        """Whether a message may go to a receiver now.
+
+        If a rate limit holds it up it goes in the next period, and above the limit in flight when a lock ends.
+        """
+        if self.is_full_of_locks():
+            return False
         if not self.held and (until_s := self.limits.held_until_s(self.clock.now)):
             self.held = True
             self.refill_slot.ring_at(until_s, self.refill)
         return not self.held
+
+    def is_full_of_locks(self) -> bool:
+        """Whether as many messages are locked as may be."""
+        return 0 < self.plan.in_flight_most <= self.in_flight
 
     def refill(self) -> None:
         """A limit has credits again, or ends."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qtune.engine import streams
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Pipe, Slot
-from qtune.result import CALL_EMPTY, CALL_OK, OP_RECEIVE, REFUSED
+from qtune.result import CALL_EMPTY, CALL_OK, CALL_OVER_LIMIT, CALL_THROTTLED, OP_RECEIVE
 
 if TYPE_CHECKING:
     from qtune.engine.reference.consumer import Consumer
@@ -117,7 +117,7 @@ class Poller(Receiver):
                 yield self.slot.idle()
             self.asked = self.room()
             tries = Tries(self.consumer.client, OP_RECEIVE, self.number, call)
-            while (outcome := (yield from self.call(tries))) in REFUSED:
+            while (outcome := (yield from self.call(tries))) == CALL_THROTTLED:
                 wait_s = tries.next_after_s()
                 if wait_s is None:
                     break
@@ -138,8 +138,11 @@ class Poller(Receiver):
         outcome = broker.ask(OP_RECEIVE, 0)
         if outcome == CALL_OK:
             tries.answered()
-            deliveries = yield from self.get()
-            outcome = CALL_OK if deliveries else CALL_EMPTY
+            if plan.over_limit_fails and plan.wait_s <= 0.0 and broker.is_full_of_locks():
+                outcome = CALL_OVER_LIMIT
+            else:
+                deliveries = yield from self.get(tries.key)
+                outcome = CALL_OK if deliveries else CALL_EMPTY
         yield slot.at(clock.now + half_s)
         self.in_hand += len(deliveries)
         for delivery in deliveries:
@@ -149,10 +152,10 @@ class Poller(Receiver):
         )
         return outcome
 
-    def get(self) -> Generator[Any, Any, list[int]]:
+    def get(self, key: int) -> Generator[Any, Any, list[int]]:
         """What the broker has for a request that reached it, at once or when it has waited."""
         if self.broker.backlog and self.broker.may_hand_out():
-            return self.fetch()
+            return self.fetch(key)
         if self.plan.wait_s <= 0.0:
             return []
         self.broker.demand.append(self)
@@ -161,13 +164,29 @@ class Poller(Receiver):
             self.broker.demand.remove(self)
         return deliveries
 
-    def fetch(self) -> list[int]:
-        """Lock what is ready, up to what was asked for."""
-        return [self.broker.hand_out(self) for _ in range(min(self.asked, self.broker.backlog))]
+    def fetch(self, key: int) -> list[int]:
+        """Lock what is ready, up to what was asked for, may be in flight, and is seen by a poll that does not wait."""
+        plan, broker = self.plan, self.broker
+        count = min(self.asked, broker.backlog)
+        if plan.in_flight_most:
+            count = min(count, plan.in_flight_most - broker.in_flight)
+        if plan.short_poll_steps and plan.wait_s <= 0.0:
+            count = min(count, self.seen(key))
+        return [broker.hand_out(self) for _ in range(count)]
+
+    def seen(self, key: int) -> int:
+        """How many of the ready messages a poll sees that asks only some of the servers, up to what it asks for."""
+        seen, happens = 0, self.model.draws.happens
+        for place in range(self.broker.backlog):
+            a = self.number + place * streams.NEXT_SEEN
+            seen += happens(streams.SHORT_POLL, a, key, self.plan.short_poll_steps)
+            if seen == self.asked:
+                break
+        return seen
 
     def be_served(self) -> None:
         """The long poll ends: something is ready."""
-        self.slot.hand(self.fetch())
+        self.slot.hand(self.fetch(0))
 
 
 class Link(Receiver):
