@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import SerializeAsAny, field_validator
 
-from qtune.records import PositivePerSecond, PositiveSeconds, Record, Seconds, one_of, refuse
+from qtune.records import PositivePerSecond, PositiveSeconds, Record, Seconds, number, one_of, refuse
 
 
 class Disturbance(Record):
@@ -64,6 +64,31 @@ class Throttling(Disturbance):
         return rate_per_s
 
 
-FAULTS: dict[str, type[Record]] = {"pause_handlers": PauseHandlers, "throttling": Throttling}
+class Outage(Disturbance):
+    """The broker answers every call in [at, at + for) with an error, and hands nothing out.
+
+    What it has stays where it is; locks run on. A call fails where it would take effect, so one that began shortly
+    before fails too. Messages of a scenario without producers are there all the same.
+    """
+
+    kind: Literal["outage"] = "outage"
+
+
+class SlowBroker(Disturbance):
+    """The round trips of calls that begin in [at, at + for) take ``factor`` times as long: a slow broker, or network.
+
+    Messages that are pushed down a link in that time are as slow.
+    """
+
+    kind: Literal["slow_broker"] = "slow_broker"
+    factor: Annotated[float, number(above=0.0)]
+
+
+FAULTS: dict[str, type[Record]] = {
+    "pause_handlers": PauseHandlers,
+    "throttling": Throttling,
+    "outage": Outage,
+    "slow_broker": SlowBroker,
+}
 
 Fault = Annotated[SerializeAsAny[Disturbance], one_of("kind", FAULTS)]

@@ -68,8 +68,9 @@ CALL_EMPTY: Final = 1
 CALL_LOCK_LOST: Final = 2
 CALL_THROTTLED: Final = 3
 CALL_OVER_LIMIT: Final = 4
-CALL_OUTCOMES: Final = ("ok", "empty", "lock_lost", "throttled", "over_limit")
-REFUSED: Final = (CALL_THROTTLED, CALL_OVER_LIMIT)
+CALL_FAILED: Final = 5
+CALL_OUTCOMES: Final = ("ok", "empty", "lock_lost", "throttled", "over_limit", "failed")
+REFUSED: Final = (CALL_THROTTLED, CALL_OVER_LIMIT, CALL_FAILED)
 """Outcomes of calls that did nothing: such a row is one attempt, and its ``count`` is 0."""
 
 # Wide fields come first, so that no row holds a padding byte and rows compare and digest byte by byte.

@@ -18,6 +18,7 @@ from qtune.engine.plan import (
 )
 from qtune.result import (
     CALL_EMPTY,
+    CALL_FAILED,
     CALL_LOCK_LOST,
     CALL_OK,
     CALL_OPS,
@@ -40,12 +41,12 @@ from qtune.result import (
 DISCIPLINES = {POLL: "poll", LINK_SLIDING: "sliding link", LINK_BURST: "burst link"}
 SETTLES = {SETTLE_EACH: "each", SETTLE_BATCH: "batch", SETTLE_CONCURRENT: "concurrent"}
 _ANSWERS = {
-    OP_SEND: (CALL_OK, CALL_THROTTLED),
-    OP_RECEIVE: (CALL_OK, CALL_EMPTY, CALL_THROTTLED, CALL_OVER_LIMIT),
-    OP_SETTLE: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED),
-    OP_ABANDON: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED),
+    OP_SEND: (CALL_OK, CALL_THROTTLED, CALL_FAILED),
+    OP_RECEIVE: (CALL_OK, CALL_EMPTY, CALL_THROTTLED, CALL_OVER_LIMIT, CALL_FAILED),
+    OP_SETTLE: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED, CALL_FAILED),
+    OP_ABANDON: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED, CALL_FAILED),
     OP_RELEASE: (CALL_OK, CALL_LOCK_LOST),
-    OP_RENEW: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED),
+    OP_RENEW: (CALL_OK, CALL_LOCK_LOST, CALL_THROTTLED, CALL_FAILED),
 }
 
 FROM_CODES = {
@@ -64,6 +65,7 @@ FROM_SETTINGS = {
     *("piecewise rate", "closed loop", "given service times", "few call slots", "several consumers"),
     *("a full queue refuses", "a full queue holds senders up", "a full queue holds arrivals up"),
     *("returned first", "returned last", "client costs", "pause after an empty receive"),
+    *("a slow broker", "a link held up by an outage"),
     *("a short poll that may miss", "in flight as many as may be"),
     *("throttled for a while", "throttled with a quota of retries", "throttled without another try"),
 }
@@ -119,6 +121,9 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "a full queue holds arrivals up": full and plan.senders == 0 and unsent,
         "returned first": plan.redelivers_first and back,
         "returned last": not plan.redelivers_first and back,
+        "a slow broker": plan.slow_factor.size > 0,
+        "a link held up by an outage": not poll
+        and bool(np.isin(result.deliveries["locked_s"], plan.outage_end_s).any()),
         "a short poll that may miss": poll and plan.wait_s == 0.0 and plan.short_poll_steps > 0,
         "in flight as many as may be": bool(
             (result.states["in_flight"] == (plan.in_flight_most or -1)).any()

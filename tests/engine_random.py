@@ -205,8 +205,8 @@ def _client(pick: Pick, lock_s: float, workers: int) -> Fields:
 
 def _limits(pick: Pick, rate_per_s: float, horizon_s: float) -> Fields:
     """None, or one or two limits that count some kinds of calls, and what clients do when they are refused."""
-    count = pick(0, 0, 0, 1, 2)
-    if not count:
+    count, down = pick(0, 0, 0, 1, 2), pick(False, False, False, True)
+    if not count and not down:
         return {}
     kinds = len(CALL_OPS)
     periods_s = [pick(1.0, 0.1, 0.3 * horizon_s) for _ in range(count)]
@@ -221,6 +221,10 @@ def _limits(pick: Pick, rate_per_s: float, horizon_s: float) -> Fields:
         "limit_end_s": np.array([end_s for _, end_s in windows]),
         "limit_call_cost": np.array([float(pick(1, 0)) for _ in range(count * kinds)]),
         "limit_message_cost": np.array([float(pick(0, 0, 1, 3)) for _ in range(count * kinds)]),
+        "failed_wait_s": np.array((0.02, 0.3, 1.0)[:retries]),
+        "failed_tokens": 14,
+        "outage_start_s": np.array([0.2 * horizon_s] * down),
+        "outage_end_s": np.array([0.4 * horizon_s] * down),
         "throttled_wait_s": np.array((0.05, 0.1, 2.0)[:retries]),
         "retry_jitter": pick(True, False),
         "retry_tokens": pick(0, 0, 20),
@@ -231,7 +235,11 @@ def _limits(pick: Pick, rate_per_s: float, horizon_s: float) -> Fields:
 
 def _faults(pick: Pick, horizon_s: float) -> Fields:
     pauses = pick((), (), ((0.1, 0.2),), ((0.1, 0.2), (0.3, 0.6)))
+    slow = pick((), (), (3.0,))
     return {
+        "slow_start_s": np.array([0.3 * horizon_s for _ in slow]),
+        "slow_end_s": np.array([0.5 * horizon_s for _ in slow]),
+        "slow_factor": np.array(slow),
         "pause_start_s": np.array([start * horizon_s for start, _ in pauses]),
         "pause_end_s": np.array([end * horizon_s for _, end in pauses]),
     }

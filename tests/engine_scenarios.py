@@ -89,7 +89,9 @@ def _faults(pick: Pick, rate_per_s: float, horizon_s: float) -> tuple[Section, .
     few, fewer = float(max(1, int(rate_per_s))), float(max(1, int(0.3 * rate_per_s)))
     kinds = pick({}, {}, {"calls": ("settle", "renew")}, {"calls": ("receive",)})
     throttling = {"kind": "throttling", **window, "rate_per_s": pick(few, fewer), **kinds}
-    return tuple(pick((), (pause,), (throttling,), (pause, throttling)))
+    outage = {"kind": "outage", **window}
+    slow = {"kind": "slow_broker", **window, "factor": 4.0}
+    return tuple(pick((), (pause,), (throttling,), (pause, throttling), (outage,), (slow,)))
 
 
 def _service_time(pick: Pick, mean_s: float, arrivals: str) -> Section:

@@ -283,3 +283,25 @@ def test_files_are_looked_for_beside_the_scenario(tmp_path: Path) -> None:
     assert loaded.service_distribution().mean == 0.375
     assert loaded.provider_model().name == "mine"
     assert load_scenario(dump_scenario(loaded)) == loaded
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "pause_handlers"},
+        {"kind": "throttling", "rate_per_s": 50.0},
+        {"kind": "throttling", "rate_per_s": 5.0, "calls": ("send", "settle")},
+        {"kind": "outage"},
+        {"kind": "slow_broker", "factor": 2.5},
+    ],
+    ids=lambda fault: fault["kind"],
+)
+def test_a_fault_is_written_and_moved_with_all_it_says(fault: dict[str, Any]) -> None:
+    """A scenario with any kind of fault reads back as it was, and a fault at another instant is else the same."""
+    timed = {**fault, "at_s": 1.0, "for_s": 2.0}
+    original = scenario(faults=(timed,))
+    assert load_scenario(dump_scenario(original)) == original
+    (own,) = original.faults
+    moved = own.with_start(3.0)
+    assert (type(moved), moved.at_s, moved.end_s) == (type(own), 3.0, 5.0)
+    assert moved.with_start(1.0) == own

@@ -58,7 +58,7 @@ class Summary:
     backlog_mean, backlog_most: messages in the broker that no one holds.
     send_s_p50 ... renew_s_p95: call times by operation; a receive includes its wait for a message.
     empty_receives_per_s; batch_efficiency: messages per receive that brought any, over the most allowed;
-    calls_per_message: all calls but sends, refused ones too. refused_calls_per_s: attempts that the broker throttled.
+    calls_per_message: all calls but sends, refused ones too. refused_calls_per_s: attempts that did nothing.
 
     note: what was said about the number of replications, or "".
     """

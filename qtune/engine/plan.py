@@ -13,7 +13,7 @@ smallest first, in this order:
     renewers            a lock renewal is called, or takes effect
     senders             a send is confirmed
     customers           a customer of the closed loop has thought
-    refill              a period of a rate limit begins, and deliveries that it held up go on
+    refill              a period of a rate limit begins or an outage ends, and deliveries that it held up go on
     pause               a pause of all handlers ends
     samples             the state is written down
     locks               a lock runs out (so a settle at the very end of its lock is still in time)
@@ -144,10 +144,20 @@ class Plan:
 
     # What a client does after a refusal: the wait before the 2nd, 3rd ... try of a call, all of it or a random part.
     throttled_wait_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    failed_wait_s: Floats = field(default_factory=lambda: NO_FLOATS)  # as many
     retry_jitter: bool = False
     retry_tokens: int = 0  # 0: no bound; otherwise what each client may spend on tries, and gets back
     throttled_tokens: int = 0
+    failed_tokens: int = 0
     senders_each: int = 1  # senders that share one client
+
+    # Faults of the broker: it fails every call that would take effect in [start, end), and hands nothing out; the round
+    # trips of calls that begin in [start, end) last ``factor`` times as long.
+    outage_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    outage_end_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    slow_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    slow_end_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    slow_factor: Floats = field(default_factory=lambda: NO_FLOATS)
 
     # Faults: no handler starts in [pause_start_s, pause_end_s).
     pause_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
@@ -170,12 +180,18 @@ class Plan:
     @property
     def refuses(self) -> bool:
         """Whether a call can be refused at all."""
-        return self.limit_credits.size > 0
+        return self.limit_credits.size + self.outage_start_s.size > 0
+
+    @property
+    def slows(self) -> bool:
+        """Whether the broker is slow for a while."""
+        return self.slow_start_s.size > 0
 
     @property
     def holds_up(self) -> bool:
-        """Whether a limit counts the messages that are received, and so can hold up what is ready."""
-        return bool((self.limit_message_cost[OP_RECEIVE :: len(CALL_OPS)] > 0.0).any())
+        """Whether an outage, or a limit that counts the messages received, can hold up what is ready."""
+        counted = bool((self.limit_message_cost[OP_RECEIVE :: len(CALL_OPS)] > 0.0).any())
+        return counted or self.outage_start_s.size > 0
 
     @property
     def clients(self) -> int:

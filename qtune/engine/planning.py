@@ -22,7 +22,7 @@ from qtune.engine.plan import (
     Plan,
 )
 from qtune.engine.quantiles import quantile_function
-from qtune.faults import PauseHandlers
+from qtune.faults import Outage, PauseHandlers, SlowBroker
 from qtune.providers.base import Op, RateLimit, ReceiveBehaviour
 from qtune.result import CALL_OPS
 from qtune.scenario import Scenario
@@ -90,6 +90,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         cores=behaviour.cores,
         **_receiving(behaviour, scenario.consumers.workers // behaviour.receivers),
         **_refusing(scenario),
+        **_slow(scenario),
         pause_start_s=np.array([start for start, _ in pauses], np.float64),
         pause_end_s=np.array([end for _, end in pauses], np.float64),
         tables=tuple((table.kind, table.values) for table in (each.table() for each in tables)),
@@ -133,7 +134,8 @@ def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:
 def _refusing(scenario: Scenario) -> dict[str, Any]:
     """What the broker refuses, and what clients do then; nothing where no call can be refused."""
     limits, retries = scenario.rate_limits(), scenario.retries()
-    if not limits:
+    outages = [fault for fault in scenario.faults if isinstance(fault, Outage)]
+    if not limits and not outages:
         return {}
 
     def numbers(of: Callable[[RateLimit], float]) -> Floats:
@@ -150,11 +152,25 @@ def _refusing(scenario: Scenario) -> dict[str, Any]:
         "limit_end_s": numbers(lambda limit: limit.end_s),
         "limit_call_cost": costs(lambda limit: limit.call_cost),
         "limit_message_cost": costs(lambda limit: limit.message_cost),
+        "outage_start_s": np.array([outage.at_s for outage in outages], np.float64),
+        "outage_end_s": np.array([outage.end_s for outage in outages], np.float64),
+        "failed_wait_s": np.array(retries.failed_waits_s(), np.float64),
+        "failed_tokens": retries.failed_tokens,
         "throttled_wait_s": np.array(retries.throttled_waits_s(), np.float64),
         "retry_jitter": retries.jitter,
         "retry_tokens": retries.tokens,
         "throttled_tokens": retries.throttled_tokens,
         "senders_each": scenario.producers.senders if scenario.producers else 1,
+    }
+
+
+def _slow(scenario: Scenario) -> dict[str, Any]:
+    """When round trips take longer, and how much."""
+    slow = [fault for fault in scenario.faults if isinstance(fault, SlowBroker)]
+    return {
+        "slow_start_s": np.array([fault.at_s for fault in slow], np.float64),
+        "slow_end_s": np.array([fault.end_s for fault in slow], np.float64),
+        "slow_factor": np.array([fault.factor for fault in slow], np.float64),
     }
 
 

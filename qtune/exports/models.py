@@ -184,7 +184,8 @@ def _retries(mode: Retries) -> str:
         return "one attempt"
     waits = ", ".join(format_duration(wait_s) for wait_s in mode.throttled_waits_s())
     part = "a random part of " if mode.jitter else ""
-    return f"{mode.attempts} attempts, {part}{waits}"
+    failed = ", ".join(format_duration(wait_s) for wait_s in mode.failed_waits_s())
+    return f"{mode.attempts} attempts, {part}{waits} when throttled, {failed} when failed"
 
 
 def _limits_section(provider: Provider, sources: Sources) -> Section:

@@ -31,7 +31,7 @@ _USE: Final = (
     ("client_core_utilization", "cores", "share", "of the time in the client library"),
     ("batch_efficiency", "batches", "share", "of the largest receive, when one brings messages"),
     ("empty_receives_per_s", "empty receives", "", "calls that bring nothing"),
-    ("refused_calls_per_s", "refused calls", "", "attempts that the broker throttled"),
+    ("refused_calls_per_s", "refused calls", "", "attempts that were throttled or failed"),
     ("calls_per_message", "calls", "", "a completed message, without sends"),
 )
 

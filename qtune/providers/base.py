@@ -151,30 +151,41 @@ class Retries:
     """How a client makes a call again that the broker refused.
 
     attempts: of one call, the first included; after the last the call has failed.
-    throttled_base_s, factor, ceiling_s: the wait after refusal k (from 0) is base * factor^k, at most the ceiling.
-    throttled_extra_s: what the client waits in addition, whatever k is.
+    throttled_base_s, failed_base_s, factor, ceiling_s: the wait after refusal k (from 0) is base * factor^k, at most
+        the ceiling; after throttling, and after a call that failed because the broker is down.
+    throttled_extra_s: what the client waits in addition after throttling, whatever k is.
     jitter: the wait is a random part of that, all parts equally likely, or all of it.
-    tokens: a quota of the client object; 0: none. A retry after throttling takes ``throttled_tokens`` and is not made
-        when fewer are left; a call that succeeds gives back what its last retry took, or 1 if it had none.
+    tokens: a quota of the client object; 0: none. A retry takes ``throttled_tokens`` or ``failed_tokens`` and is not
+        made when fewer are left; a call that succeeds gives back what its last retry took, or 1 if it had none.
     source: where this is stated.
     """
 
     attempts: int = 1
     throttled_base_s: float = 0.0
+    failed_base_s: float = 0.0
     factor: float = 2.0
     ceiling_s: float = math.inf
     throttled_extra_s: float = 0.0
     jitter: bool = False
     tokens: int = 0
     throttled_tokens: int = 0
+    failed_tokens: int = 0
     source: str
 
     def throttled_waits_s(self) -> tuple[float, ...]:
-        """The longest wait before the second, third, ... attempt; computed by repeated multiplication."""
-        waits, wait_s = [], self.throttled_base_s
+        """The longest wait before the second, third, ... attempt of a call that was throttled."""
+        return tuple(wait_s + self.throttled_extra_s for wait_s in self._waits_s(self.throttled_base_s))
+
+    def failed_waits_s(self) -> tuple[float, ...]:
+        """The same of a call that failed."""
+        return self._waits_s(self.failed_base_s)
+
+    def _waits_s(self, base_s: float) -> tuple[float, ...]:
+        """By repeated multiplication, which gives the same bits everywhere."""
+        waits, wait_s = [], base_s
         for _ in range(self.attempts - 1):
-            waits.append(min(wait_s, self.ceiling_s) + self.throttled_extra_s)
-            wait_s = min(wait_s, self.ceiling_s) * self.factor
+            waits.append(min(wait_s, self.ceiling_s))
+            wait_s = waits[-1] * self.factor
         return tuple(waits)
 
 

@@ -171,13 +171,16 @@ _NO_BUFFER = "Service Bus has its own buffer: set prefetch: {value} instead"
 _NO_BATCH = "Service Bus settles one message at a time: use settle: concurrent to overlap the round trips"
 _PYTHON_RETRIES = f"{_PYTHON}: _configuration.py and _get_backoff_time, without jitter"
 _RETRIES: Mapping[str, Retries] = {
-    "exponential": Retries(attempts=4, throttled_base_s=1.6, ceiling_s=120.0, source=_PYTHON_RETRIES),
-    "fixed": Retries(attempts=4, throttled_base_s=0.8, factor=1.0, source=_PYTHON_RETRIES),
+    "exponential": Retries(
+        attempts=4, throttled_base_s=1.6, failed_base_s=1.6, ceiling_s=120.0, source=_PYTHON_RETRIES
+    ),
+    "fixed": Retries(attempts=4, throttled_base_s=0.8, failed_base_s=0.8, factor=1.0, source=_PYTHON_RETRIES),
 }
 _PROCESSOR_RETRIES: Mapping[str, Retries] = {
     "exponential": Retries(
         attempts=4,
         throttled_base_s=0.8,
+        failed_base_s=0.8,
         ceiling_s=60.0,
         throttled_extra_s=10.0,
         source="Azure.Messaging.ServiceBus (.NET), ServiceBusRetryOptions and ServerBusyBaseSleepTime of 10 s; its "

@@ -101,15 +101,18 @@ RETRIES: Mapping[str, Retries] = {
     "standard": Retries(
         attempts=3,
         throttled_base_s=1.0,
+        failed_base_s=0.05,
         ceiling_s=20.0,
         jitter=True,
         tokens=500,
         throttled_tokens=5,
+        failed_tokens=14,
         source="botocore 1.44.0, source of retries/standard.py; the default mode since that version",
     ),
     "legacy": Retries(
         attempts=5,
         throttled_base_s=1.0,
+        failed_base_s=1.0,
         jitter=True,
         source="botocore 1.43.127, _retry.json and retryhandler.py; the default mode before 1.44.0",
     ),

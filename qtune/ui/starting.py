@@ -29,6 +29,7 @@ _TAIL = """
 # faults:
 #   - {kind: pause_handlers, at: 10min, for: 30s}
 #   - {kind: throttling, at: 20min, for: 30s, rate: 50/s}
+#   - {kind: outage, at: 25min, for: 10s}
 
 horizon: 30min             # how long to look
 seed: 1

@@ -7,9 +7,9 @@ from math import inf
 from qtune.engine import streams
 from qtune.engine.kernel.broker import add_call, release_one, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s
+from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
-from qtune.engine.kernel.draws import value
+from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.limits import ask
 from qtune.result import CALL_LOCK_LOST, CALL_OK, DELIVERY_UNSETTLED, OP_ABANDON, OP_RELEASE, OP_SETTLE
 
@@ -27,7 +27,7 @@ def before(w, a, b):  # type: ignore[no-untyped-def]
 
 
 @step
-def put(w, time_s, start_s, half_s, delivery, what, succeeded, receiver, refused):  # type: ignore[no-untyped-def]
+def put(w, time_s, start_s, half_s, delivery, what, succeeded, receiver, refused, spent):  # type: ignore[no-untyped-def]
     """Note a step in the background."""
     place = w.broker.background
     w.broker.background += 1
@@ -47,6 +47,7 @@ def put(w, time_s, start_s, half_s, delivery, what, succeeded, receiver, refused
     new.succeeded = succeeded
     new.receiver = receiver
     new.refused = refused
+    new.spent = spent
     set_slot(w, w.slots.background, w.background[0].time_s)
 
 
@@ -74,21 +75,21 @@ def drop_first(w):  # type: ignore[no-untyped-def]
 def settle_in_background(w, worker, now_s):  # type: ignore[no-untyped-def]
     """Send a settle on its way; it does not hold up the worker, but it needs the client's core."""
     row = w.workers[worker]
-    call(w, row.delivery, row.succeeded, row.receiver, 0, now_s)
+    call(w, row.delivery, row.succeeded, row.receiver, 0, 0, now_s)
 
 
 @step
-def call(w, delivery, succeeded, receiver, refused, now_s):  # type: ignore[no-untyped-def]
+def call(w, delivery, succeeded, receiver, refused, spent, now_s):  # type: ignore[no-untyped-def]
     """Make the call of a settle, for the first time or again."""
     p = w.plan
     its = w.deliveries[delivery & (len(w.deliveries) - 1)]
     key = its.delivery_no + refused * streams.NEXT_TRY
-    round_trip_s = value(w, streams.SETTLE, streams.SETTLE, its.message, key)
+    round_trip_s = trip_s(w, streams.SETTLE, streams.SETTLE, its.message, key, now_s)
     leaves_s = compute(w, w.receivers[receiver].consumer, p.call_cost_s, now_s)
     half_s = 0.5 * round_trip_s
     what = REACHES if p.calls_served_at_once > 0 else CONFIRMED
     time_s = leaves_s + (half_s if what == REACHES else round_trip_s)
-    put(w, time_s, now_s, half_s, delivery, what, succeeded, receiver, refused)
+    put(w, time_s, now_s, half_s, delivery, what, succeeded, receiver, refused, spent)
 
 
 @step
@@ -103,8 +104,8 @@ def release_unread(w, receiver, now_s):  # type: ignore[no-untyped-def]
     for place in range(row.read, row.landed):
         delivery = w.buffer[receiver, place & mask]
         its = w.deliveries[delivery & (len(w.deliveries) - 1)]
-        half_s = 0.5 * value(w, streams.SETTLE, streams.RELEASE, its.message, its.delivery_no)
-        put(w, now_s + half_s, now_s, half_s, delivery, RELEASED, 0, receiver, 0)
+        half_s = 0.5 * trip_s(w, streams.SETTLE, streams.RELEASE, its.message, its.delivery_no, now_s)
+        put(w, now_s + half_s, now_s, half_s, delivery, RELEASED, 0, receiver, 0, 0)
     for place in range(row.landed, row.tail):
         w.buffer[receiver, (place - count) & mask] = w.buffer[receiver, place & mask]
         w.land_s[receiver, (place - count) & mask] = w.land_s[receiver, place & mask]
@@ -121,18 +122,19 @@ def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
     first = w.background[0]
     what, delivery, receiver = first.step, first.delivery, first.receiver
     start_s, half_s, succeeded, refused = first.start_s, first.half_s, first.succeeded, first.refused
+    spent = first.spent
     drop_first(w)
     its = w.deliveries[delivery & (len(w.deliveries) - 1)]
     if what == REACHES:
         key = its.delivery_no + refused * streams.NEXT_TRY
         served_s = served_at(w, streams.BROKER_SETTLE, its.message, key, now_s)
-        put(w, served_s + half_s, start_s, half_s, delivery, CONFIRMED, succeeded, receiver, refused)
+        put(w, served_s + half_s, start_s, half_s, delivery, CONFIRMED, succeeded, receiver, refused, spent)
         return
     if what == AGAIN:
-        call_again(w, delivery, succeeded, receiver, refused, now_s)
+        call_again(w, delivery, succeeded, receiver, refused, spent, now_s)
         return
     asks = w.plan.refuses and what == CONFIRMED
-    if asks and settle_is_refused(w, start_s, delivery, succeeded, receiver, refused, now_s):
+    if asks and settle_is_refused(w, start_s, delivery, succeeded, receiver, refused, spent, now_s):
         return
     q.call = 1
     q.call_start_s = start_s
@@ -156,14 +158,14 @@ def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
 
 
 @rare
-def call_again(w, delivery, succeeded, receiver, refused, now_s):  # type: ignore[no-untyped-def]
+def call_again(w, delivery, succeeded, receiver, refused, spent, now_s):  # type: ignore[no-untyped-def]
     """Make the call of a settle that was refused before."""
-    call(w, delivery, succeeded, receiver, refused, now_s)
+    call(w, delivery, succeeded, receiver, refused, spent, now_s)
 
 
 @rare
 def settle_is_refused(  # type: ignore[no-untyped-def]
-    w, start_s, delivery, succeeded, receiver, refused, now_s
+    w, start_s, delivery, succeeded, receiver, refused, spent, now_s
 ):
     """Whether a settle that would be confirmed now is refused; the client tries again, or gives the delivery up."""
     q, row = w.pending, w.receivers[receiver]
@@ -171,12 +173,23 @@ def settle_is_refused(  # type: ignore[no-untyped-def]
     op = OP_SETTLE if succeeded == 1 else OP_ABANDON
     outcome = ask(w, op, 1, now_s)
     if outcome == CALL_OK:
-        answered(w, row.consumer, refused)
+        answered(w, row.consumer, spent)
         return False
     add_call(w, start_s, now_s, row.consumer, op, 0, outcome)
-    wait_s = next_after_s(w, row.consumer, op, its.message, its.delivery_no, refused)
+    wait_s = next_after_s(w, row.consumer, outcome, op, its.message, its.delivery_no, refused)
     if wait_s != GIVES_UP:
-        put(w, now_s + wait_s, now_s, 0.0, delivery, AGAIN, succeeded, receiver, refused + 1)
+        put(
+            w,
+            now_s + wait_s,
+            now_s,
+            0.0,
+            delivery,
+            AGAIN,
+            succeeded,
+            receiver,
+            refused + 1,
+            price_of(w, outcome),
+        )
         return True
     its.outcome = DELIVERY_UNSETTLED
     if w.plan.credit_at_settle:

@@ -7,7 +7,7 @@ from math import nan
 from qtune.engine import streams
 from qtune.engine.kernel.calendar import earliest, set_slot
 from qtune.engine.kernel.compiled import step
-from qtune.engine.kernel.draws import value
+from qtune.engine.kernel.draws import trip_s, value
 from qtune.engine.plan import POLL
 from qtune.result import (
     CALL_OK,
@@ -113,7 +113,7 @@ def begin_send(w, sender, message, now_s):  # type: ignore[no-untyped-def]
     row.start_s = now_s
     row.message = message
     key = row.refused * streams.NEXT_TRY
-    round_trip_s = value(w, streams.SEND, streams.SEND, message, key)
+    round_trip_s = trip_s(w, streams.SEND, streams.SEND, message, key, now_s)
     row.half_s = 0.5 * round_trip_s
     limited = w.plan.calls_served_at_once > 0
     row.phase = 0 if limited else 1
@@ -141,6 +141,7 @@ def open_door(w, now_s):  # type: ignore[no-untyped-def]
             b.idle_senders -= 1
             b.next_to_send += 1
             w.senders[w.idle_senders[b.idle_senders]].refused = 0
+            w.senders[w.idle_senders[b.idle_senders]].spent = 0
             begin_send(w, w.idle_senders[b.idle_senders], b.next_to_send - 1, now_s)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from qtune.distributions import CELLS_LOG2, OCTAVES
 from qtune.engine import streams
-from qtune.engine.kernel.compiled import COMPILED, step
+from qtune.engine.kernel.compiled import COMPILED, rare, step
 from qtune.engine.plan import CONSTANT, STEPS
 
 _TO_FRACTION = 2.0**-53
@@ -91,3 +91,19 @@ else:
 def value(w, table, stream, a, b):  # type: ignore[no-untyped-def]
     """A value of distribution ``table`` for (a, b) in ``stream``."""
     return quantile(w, table, bits(w.keys[stream], a, b))
+
+
+@step
+def trip_s(w, table, stream, a, b, now_s):  # type: ignore[no-untyped-def]
+    """How long a call that begins now is on its way there and back."""
+    time_s = value(w, table, stream, a, b)
+    return slowed_s(w, time_s, now_s) if w.plan.slows else time_s
+
+
+@rare
+def slowed_s(w, time_s, now_s):  # type: ignore[no-untyped-def]
+    """The same when the broker is slow for a while."""
+    for place in range(len(w.slow_factor)):
+        if w.slow_start_s[place] <= now_s < w.slow_end_s[place]:
+            time_s = time_s * w.slow_factor[place]
+    return time_s

@@ -1,6 +1,6 @@
-"""The steps of rate limits: how many credits each has left in its period, and what a call takes of them.
+"""What a broker refuses: everything in an outage, and what a rate limit has no credits for.
 
-They are called, not woven in: most plans have no limit, and then nothing here runs.
+These steps are called, not woven in: most plans have neither, and then nothing here runs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from math import floor, inf
 
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import rare, step
-from qtune.result import CALL_OK, CALL_OPS, CALL_THROTTLED, OP_RECEIVE
+from qtune.result import CALL_FAILED, CALL_OK, CALL_OPS, CALL_THROTTLED, OP_RECEIVE
 
 OPS = len(CALL_OPS)
 
@@ -31,9 +31,20 @@ def counts(w, limit, op, now_s):  # type: ignore[no-untyped-def]
     return True
 
 
+@step
+def down_until_s(w, now_s):  # type: ignore[no-untyped-def]
+    """When the present outage ends; 0 when there is none."""
+    for place in range(len(w.outage_start_s)):
+        if w.outage_start_s[place] <= now_s < w.outage_end_s[place]:
+            return w.outage_end_s[place]
+    return 0.0
+
+
 @rare
 def ask(w, op, count, now_s):  # type: ignore[no-untyped-def]
     """Charge a call that takes effect now with ``count`` messages, or refuse it; the outcome of the call."""
+    if down_until_s(w, now_s) > now_s:
+        return CALL_FAILED
     for limit in range(len(w.limit_credits)):
         if counts(w, limit, op, now_s) and w.limit_used[limit] >= w.limit_credits[limit]:
             return CALL_THROTTLED
@@ -55,8 +66,9 @@ def charge_received(w, count, now_s):  # type: ignore[no-untyped-def]
 @rare
 def is_held_up(w, now_s):  # type: ignore[no-untyped-def]
     """Whether a limit holds up what is ready; if so, it goes in the next period."""
-    until_s = inf
-    for limit in range(len(w.limit_credits)):
+    down_s = down_until_s(w, now_s)
+    until_s = down_s if down_s > now_s else inf
+    for limit in range(len(w.limit_credits) if until_s == inf else 0):
         counted = counts(w, limit, OP_RECEIVE, now_s)
         counted = counted and w.limit_message_cost[limit * OPS + OP_RECEIVE] > 0.0
         if counted and w.limit_used[limit] >= w.limit_credits[limit]:
@@ -70,6 +82,6 @@ def is_held_up(w, now_s):  # type: ignore[no-untyped-def]
 
 @step
 def refill(w):  # type: ignore[no-untyped-def]
-    """A limit has credits again, or ends: what it held up may go."""
+    """A limit has credits again or ends, or an outage does: what it held up may go."""
     w.broker.held = 0
     set_slot(w, w.slots.refill, inf)

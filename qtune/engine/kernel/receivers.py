@@ -18,13 +18,13 @@ from qtune.engine.kernel.broker import (
     wait_in_line,
 )
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s
+from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
-from qtune.engine.kernel.draws import happens, value
+from qtune.engine.kernel.draws import happens, trip_s
 from qtune.engine.kernel.limits import ask, charge_received, is_held_up
 from qtune.engine.kernel.world import FLOWS_AT_ONCE
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL
-from qtune.result import CALL_EMPTY, CALL_OK, CALL_OVER_LIMIT, CALL_THROTTLED, OP_RECEIVE
+from qtune.result import CALL_EMPTY, CALL_OK, CALL_OVER_LIMIT, OP_RECEIVE
 
 RESTING = 0
 REQUESTED = 1
@@ -49,7 +49,7 @@ def begin_poll(w, receiver, room, now_s):  # type: ignore[no-untyped-def]
     row.asked = room
     row.start_s = now_s
     key = row.call + row.refused * streams.NEXT_TRY
-    row.half_s = 0.5 * value(w, streams.RECEIVE, streams.RECEIVE, receiver, key)
+    row.half_s = 0.5 * trip_s(w, streams.RECEIVE, streams.RECEIVE, receiver, key, now_s)
     leaves_s = compute(w, row.consumer, w.plan.call_cost_s, now_s)
     set_slot(w, w.slots.requests + receiver, leaves_s + row.half_s)
 
@@ -90,7 +90,7 @@ def poll_is_refused(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row.outcome = ask(w, OP_RECEIVE, 0, now_s)
     if row.outcome != CALL_OK:
         return True
-    answered(w, row.consumer, row.refused)
+    answered(w, row.consumer, row.spent)
     full = 0 < p.in_flight_most <= w.broker.in_flight
     if p.over_limit_fails and p.wait_s <= 0.0 and full:
         row.outcome = CALL_OVER_LIMIT
@@ -111,13 +111,15 @@ def refused_poll_goes_on(w, receiver, now_s):  # type: ignore[no-untyped-def]
     else:
         add_call(w, row.start_s, now_s, row.consumer, OP_RECEIVE, 0, row.outcome)
         wait_s = GIVES_UP
-        if row.outcome == CALL_THROTTLED:
-            wait_s = next_after_s(w, row.consumer, OP_RECEIVE, receiver, row.call, row.refused)
+        if row.outcome != CALL_OVER_LIMIT:
+            wait_s = next_after_s(w, row.consumer, row.outcome, OP_RECEIVE, receiver, row.call, row.refused)
+            row.spent = price_of(w, row.outcome)
         row.refused += 1
         row.state = TRYING_AGAIN
         if wait_s == GIVES_UP:
             row.call += 1
             row.refused = 0
+            row.spent = 0
             row.state = PAUSING
             wait_s = p.idle_pause_s
             if wait_s <= 0.0:
@@ -154,6 +156,7 @@ def answer_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row.in_hand += count
     row.call += 1
     row.refused = 0
+    row.spent = 0
     w.broker.buffered += count
     q.call = 1
     q.call_start_s = row.start_s
@@ -174,7 +177,7 @@ def flow(w, receiver, limit, now_s):  # type: ignore[no-untyped-def]
     """Tell the broker a new limit; frames of one link do not overtake each other."""
     row = w.receivers[receiver]
     row.limit = limit
-    half_s = 0.5 * value(w, streams.RECEIVE, streams.RECEIVE, receiver, row.flow_count)
+    half_s = 0.5 * trip_s(w, streams.RECEIVE, streams.RECEIVE, receiver, row.flow_count, now_s)
     row.flow_count += 1
     row.last_flow_s = max(row.last_flow_s, now_s + half_s)
     mask = w.flow_s.shape[1] - 1
@@ -246,7 +249,7 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
             row.state = ANSWERED
             set_slot(w, w.slots.requests + receiver, now_s + row.half_s)
             continue
-        half_s = 0.5 * value(w, streams.RECEIVE, streams.PUSH, receiver, row.pushed)
+        half_s = 0.5 * trip_s(w, streams.RECEIVE, streams.PUSH, receiver, row.pushed, now_s)
         row.pushed += 1
         row.last_push_s = max(row.last_push_s, now_s + half_s)
         w.land_s[receiver, (row.tail - 1) & mask] = row.last_push_s

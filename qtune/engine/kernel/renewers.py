@@ -7,9 +7,9 @@ from math import inf
 from qtune.engine import streams
 from qtune.engine.kernel.broker import add_call, holds, served_at, start_lock
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s
+from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
-from qtune.engine.kernel.draws import value
+from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.limits import ask
 from qtune.result import CALL_LOCK_LOST, CALL_OK, OP_RENEW
 
@@ -57,6 +57,7 @@ def attach(w, renewer, worker, now_s):  # type: ignore[no-untyped-def]
     row.wanted = 1
     row.renewal = 0
     row.refused = 0
+    row.spent = 0
     lock_end_s = w.deliveries[row.delivery & (len(w.deliveries) - 1)].lock_end_s
     row.due_s = lock_end_s - p.lock_s + p.renew_after_s
     row.last_s = w.workers[worker].started_s + p.renew_max_s
@@ -124,7 +125,7 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
         row.message = its.message
         row.key = its.delivery_no * streams.ATTEMPTS_MOST + row.renewal
         key = row.key + row.refused * streams.NEXT_TRY
-        round_trip_s = value(w, streams.RENEW, streams.RENEW, row.message, key)
+        round_trip_s = trip_s(w, streams.RENEW, streams.RENEW, row.message, key, now_s)
         row.half_s = 0.5 * round_trip_s
         leaves_s = compute(w, row.consumer, p.call_cost_s, now_s)
         if p.calls_served_at_once > 0:
@@ -167,15 +168,17 @@ def renewal_is_refused(w, renewer, now_s):  # type: ignore[no-untyped-def]
     row = w.renewers[renewer]
     outcome = ask(w, OP_RENEW, 1, now_s)
     if outcome == CALL_OK:
-        answered(w, row.consumer, row.refused)
+        answered(w, row.consumer, row.spent)
         row.refused = 0
+        row.spent = 0
         return False
     add_call(w, row.start_s, now_s, row.consumer, OP_RENEW, 0, outcome)
     if row.wanted == 0:
         next_worker(w, renewer, now_s)
         return True
-    wait_s = next_after_s(w, row.consumer, OP_RENEW, row.message, row.key, row.refused)
+    wait_s = next_after_s(w, row.consumer, outcome, OP_RENEW, row.message, row.key, row.refused)
     row.refused += 1
+    row.spent = price_of(w, outcome)
     if wait_s == GIVES_UP:
         row.due_s = inf
         wait_for_due(w, renewer, now_s)

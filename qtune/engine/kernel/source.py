@@ -7,7 +7,7 @@ from math import inf
 from qtune.engine import streams
 from qtune.engine.kernel.broker import add_call, begin_send, new_message, refuse, served_at, store
 from qtune.engine.kernel.calendar import set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s
+from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.draws import value
 from qtune.engine.kernel.limits import ask
@@ -91,10 +91,10 @@ def send_is_refused(w, sender, now_s):  # type: ignore[no-untyped-def]
     client = w.plan.consumers + sender // w.plan.senders_each
     outcome = ask(w, OP_SEND, 1, now_s)
     if outcome == CALL_OK:
-        answered(w, client, row.refused)
+        answered(w, client, row.spent)
         return False
     add_call(w, row.start_s, now_s, sender, OP_SEND, 0, outcome)
-    wait_s = next_after_s(w, client, OP_SEND, row.message, 0, row.refused)
+    wait_s = next_after_s(w, client, outcome, OP_SEND, row.message, 0, row.refused)
     if wait_s == GIVES_UP:
         refuse(w, row.message, now_s)
         set_slot(w, w.slots.senders + sender, inf)
@@ -102,6 +102,7 @@ def send_is_refused(w, sender, now_s):  # type: ignore[no-untyped-def]
         b.idle_senders += 1
     else:
         row.refused += 1
+        row.spent = price_of(w, outcome)
         row.phase = WAITS
         set_slot(w, w.slots.senders + sender, now_s + wait_s)
     return True

@@ -8,9 +8,9 @@ from qtune.engine import streams
 from qtune.engine.kernel.background import settle_in_background
 from qtune.engine.kernel.broker import add_call, served_at, settle_one
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s
+from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
-from qtune.engine.kernel.draws import happens, value
+from qtune.engine.kernel.draws import happens, trip_s, value
 from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.receivers import CLOSING, FREE, close_call, is_over, open_call
 from qtune.engine.plan import LINK_BURST, SETTLE_BATCH, SETTLE_CONCURRENT, SETTLE_EACH
@@ -148,7 +148,7 @@ def start(w, worker, delivery, now_s):  # type: ignore[no-untyped-def]
         row.phase = SETTLING
         row.settles_all = 0
         row.settle_start_s = ends_s
-        ends_s = ends_s + value(w, streams.SETTLE, streams.SETTLE, its.message, its.delivery_no)
+        ends_s = ends_s + trip_s(w, streams.SETTLE, streams.SETTLE, its.message, its.delivery_no, ends_s)
     set_slot(w, w.slots.workers + worker, ends_s)
     return True
 
@@ -163,7 +163,7 @@ def begin_settle(w, worker, everything, now_s):  # type: ignore[no-untyped-def]
     first = w.handled[worker, 0] if everything == 1 else row.delivery
     its = w.deliveries[first & (len(w.deliveries) - 1)]
     key = its.delivery_no + row.refused * streams.NEXT_TRY
-    round_trip_s = value(w, streams.SETTLE, streams.SETTLE, its.message, key)
+    round_trip_s = trip_s(w, streams.SETTLE, streams.SETTLE, its.message, key, now_s)
     row.half_s = 0.5 * round_trip_s
     leaves_s = compute(w, row.consumer, p.call_cost_s, now_s)
     if p.calls_served_at_once > 0:
@@ -305,20 +305,23 @@ def settle_is_refused(w, worker, now_s):  # type: ignore[no-untyped-def]
     op = OP_ABANDON if alone and row.succeeded == 0 else OP_SETTLE
     outcome = ask(w, op, count, now_s)
     if outcome == CALL_OK:
-        answered(w, row.consumer, row.refused)
+        answered(w, row.consumer, row.spent)
         row.refused = 0
+        row.spent = 0
         return 0
     if alone:
         its.attempts = row.attempts
         its.finished_s = row.finished_s
     add_call(w, row.settle_start_s, now_s, row.consumer, op, 0, outcome)
-    wait_s = next_after_s(w, row.consumer, op, its.message, its.delivery_no, row.refused)
+    wait_s = next_after_s(w, row.consumer, outcome, op, its.message, its.delivery_no, row.refused)
     if wait_s != GIVES_UP:
         row.refused += 1
+        row.spent = price_of(w, outcome)
         row.phase = TRYING_AGAIN
         set_slot(w, w.slots.workers + worker, now_s + wait_s)
         return -1
     row.refused = 0
+    row.spent = 0
     for place in range(count):
         delivery = row.delivery if alone else w.handled[worker, place]
         w.deliveries[delivery & (len(w.deliveries) - 1)].outcome = DELIVERY_UNSETTLED

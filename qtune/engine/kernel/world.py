@@ -34,23 +34,23 @@ CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
     "start_s half_s last_flow_s last_push_s deadline_s",
     "consumer state asked call in_hand freed head read landed tail idle_workers batch_left "
-    "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers refused outcome",
+    "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers refused outcome spent",
 )
 WORKER: Final = _record(
     "started_s finished_s settle_start_s half_s",
-    "phase receiver consumer delivery succeeded attempts handled renewer settles_all refused",
+    "phase receiver consumer delivery succeeded attempts handled renewer settles_all refused spent",
 )
 RENEWER: Final = _record(
-    "due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer refused"
+    "due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer refused spent"
 )
-SENDER: Final = _record("start_s half_s", "phase message refused")
+SENDER: Final = _record("start_s half_s", "phase message refused spent")
 CUSTOMER: Final = _record("", "thought")
 PENDING: Final = _record(
     "call_start_s",
     "settle_from settle_single settle_count settle_succeeded back counted gone polled settle_next everything "
     "call call_consumer call_op call_count call_outcome let_go unread feed_from feed_to",
 )
-STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused")
+STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused spent")
 CLIENT: Final = _record("", "tokens")
 TABLE: Final = _record("", "kind offset count")
 
@@ -70,7 +70,15 @@ MORE_FLOWS: Final = 6
 
 
 _NUMBERS: Final = [f.name for f in fields(Plan) if f.type in ("int", "float", "bool")]
-_EXTRA: Final = ["receivers_total", "workers_total", "samples", "most_at_once", "refuses", "holds_up"]
+_EXTRA: Final = [
+    "receivers_total",
+    "workers_total",
+    "samples",
+    "most_at_once",
+    "refuses",
+    "holds_up",
+    "slows",
+]
 PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in _NUMBERS]
     + [(name, "<i8") for name in _EXTRA]
@@ -104,6 +112,12 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "limit_used": (FLOAT64, 1),
     "limit_until_s": (FLOAT64, 1),
     "throttled_wait_s": (FLOAT64, 1),
+    "failed_wait_s": (FLOAT64, 1),
+    "outage_start_s": (FLOAT64, 1),
+    "outage_end_s": (FLOAT64, 1),
+    "slow_start_s": (FLOAT64, 1),
+    "slow_end_s": (FLOAT64, 1),
+    "slow_factor": (FLOAT64, 1),
     "clients": (CLIENT, 1),
     "pause_start_s": (FLOAT64, 1),
     "pause_end_s": (FLOAT64, 1),
@@ -150,13 +164,15 @@ MAY_BE_EMPTY: Final = frozenset(
     {"due_s", "segment_start_s", "segment_rate_per_s", "service_s"}
     | {"backoff_s", "pause_start_s", "pause_end_s", "call_slot_free_s"}
     | {"limit_credits", "limit_period_s", "limit_start_s", "limit_end_s", "limit_call_cost"}
-    | {"limit_message_cost", "limit_used", "limit_until_s", "throttled_wait_s"}
+    | {"limit_message_cost", "limit_used", "limit_until_s", "throttled_wait_s", "failed_wait_s"}
+    | {"outage_start_s", "outage_end_s", "slow_start_s", "slow_end_s", "slow_factor"}
 )
 """What a plan may have none of; the compiler is told that no other array is empty."""
 
-_OF_LIMITS: Final = [
-    *("limit_credits", "limit_period_s", "limit_start_s", "limit_end_s"),
-    *("limit_call_cost", "limit_message_cost", "throttled_wait_s"),
+_OF_REFUSALS: Final = [
+    *("limit_credits", "limit_period_s", "limit_start_s", "limit_end_s", "limit_call_cost"),
+    *("limit_message_cost", "throttled_wait_s", "failed_wait_s", "outage_start_s", "outage_end_s"),
+    *("slow_start_s", "slow_end_s", "slow_factor"),
 ]
 
 
@@ -327,16 +343,17 @@ def _plan_record(plan: Plan) -> Array:
     record["samples"] = plan.samples
     record["refuses"] = plan.refuses
     record["holds_up"] = plan.holds_up
+    record["slows"] = plan.slows
     record["most_at_once"] = _most_at_once(plan)
     return record
 
 
 def _refusals(plan: Plan) -> dict[str, Array]:
-    """The arrays of limits and of the clients that they refuse."""
+    """The arrays of the broker's limits and faults, and of the clients that they refuse."""
     clients = _records(plan.clients, CLIENT)
     clients["tokens"] = plan.retry_tokens
     return {
-        **{name: np.asarray(getattr(plan, name), np.float64) for name in _OF_LIMITS},
+        **{name: np.asarray(getattr(plan, name), np.float64) for name in _OF_REFUSALS},
         "limit_used": np.zeros(plan.limit_credits.size),
         "limit_until_s": np.zeros(plan.limit_credits.size),
         "clients": clients,

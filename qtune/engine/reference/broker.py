@@ -124,7 +124,7 @@ class Broker:
         return 0 < self.plan.in_flight_most <= self.in_flight
 
     def refill(self) -> None:
-        """A limit has credits again, or ends."""
+        """A limit has credits again or ends, or an outage does."""
         self.held = False
         self.match()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtune.engine import streams
 from qtune.engine.plan import Plan
 from qtune.engine.reference.draws import Draws
+from qtune.result import CALL_FAILED, CALL_THROTTLED
 
 
 class Client:
@@ -12,10 +13,13 @@ class Client:
 
     def __init__(self, plan: Plan, draws: Draws) -> None:
         self.draws = draws
-        self.waits_s: list[float] = plan.throttled_wait_s.tolist()
+        self.waits_s: dict[int, list[float]] = {
+            CALL_THROTTLED: plan.throttled_wait_s.tolist(),
+            CALL_FAILED: plan.failed_wait_s.tolist(),
+        }
         self.jitter = plan.retry_jitter
         self.tokens = self.most_tokens = plan.retry_tokens
-        self.price = plan.throttled_tokens
+        self.price = {CALL_THROTTLED: plan.throttled_tokens, CALL_FAILED: plan.failed_tokens}
 
 
 class Tries:
@@ -30,16 +34,17 @@ class Tries:
         """The second key of this try's draws."""
         return self.b + self.refused * streams.NEXT_TRY
 
-    def next_after_s(self) -> float | None:
+    def next_after_s(self, outcome: int) -> float | None:
         """The call was refused: how long to wait before the next try, or None when the client gives up."""
         client, number = self.client, self.refused
-        if number >= len(client.waits_s) or (client.most_tokens and client.tokens < client.price):
+        waits_s, price = client.waits_s[outcome], client.price[outcome]
+        if number >= len(waits_s) or (client.most_tokens and client.tokens < price):
             return None
-        wait_s = client.waits_s[number]
+        wait_s = waits_s[number]
         if client.jitter:
             wait_s = wait_s * client.draws.uniform(streams.RETRY + self.op, self.a, self.key)
-        client.tokens -= client.price
-        self.spent = client.price
+        client.tokens -= price
+        self.spent = price
         self.refused += 1
         return wait_s
 

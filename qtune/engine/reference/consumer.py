@@ -115,7 +115,7 @@ class Renewer:
         tries = Tries(self.consumer.client, OP_RENEW, row.message, key)
         while True:
             start_s = clock.now
-            round_trip_s = model.draws.value(streams.RENEW, streams.RENEW, row.message, tries.key)
+            round_trip_s = model.round_trip_s(streams.RENEW, streams.RENEW, row.message, tries.key)
             leaves_s = self.consumer.compute(plan.call_cost_s)
             self.calling = True
             if plan.calls_served_at_once:
@@ -131,7 +131,7 @@ class Renewer:
             if outcome == CALL_OK:
                 break
             model.rows.add_call(start_s, clock.now, number, OP_RENEW, 0, outcome)
-            wait_s = tries.next_after_s() if self.wanted else None
+            wait_s = tries.next_after_s(outcome) if self.wanted else None
             if wait_s is None:
                 return False
             yield self.slot.at(clock.now + wait_s)

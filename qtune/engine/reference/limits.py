@@ -1,11 +1,11 @@
-"""Rate limits: how many credits each has left in its period, and what a call takes of them."""
+"""What a broker refuses: everything in an outage, and what a rate limit has no credits for."""
 
 from __future__ import annotations
 
 from math import floor, inf
 
 from qtune.engine.plan import Plan
-from qtune.result import CALL_OK, CALL_OPS, CALL_THROTTLED, OP_RECEIVE
+from qtune.result import CALL_FAILED, CALL_OK, CALL_OPS, CALL_THROTTLED, OP_RECEIVE
 
 
 class Limit:
@@ -31,19 +31,31 @@ class Limit:
 
 
 class Limits:
-    """All limits of a broker."""
+    """All limits of a broker, and its outages."""
 
     def __init__(self, plan: Plan) -> None:
+        self.outages: list[tuple[float, float]] = list(
+            zip(plan.outage_start_s.tolist(), plan.outage_end_s.tolist(), strict=True)
+        )
         self.all = [Limit(plan, number) for number in range(plan.limit_credits.size)]
 
     def ask(self, op: int, count: int, now_s: float) -> int:
         """Charge a call that takes effect now with ``count`` messages, or refuse it; the outcome of the call."""
+        if self.down_until_s(now_s) > now_s:
+            return CALL_FAILED
         counting = [limit for limit in self.all if limit.counts(op, now_s)]
         if any(limit.used >= limit.credits for limit in counting):
             return CALL_THROTTLED
         for limit in counting:
             limit.used += limit.call_cost[op] + limit.message_cost[op] * count
         return CALL_OK
+
+    def down_until_s(self, now_s: float) -> float:
+        """When the present outage ends; 0 when there is none."""
+        for start_s, end_s in self.outages:
+            if start_s <= now_s < end_s:
+                return end_s
+        return 0.0
 
     def charge_received(self, count: int, now_s: float) -> None:
         """Charge messages that are handed out; their call, if there was one, was charged before."""
@@ -53,6 +65,8 @@ class Limits:
 
     def held_until_s(self, now_s: float) -> float:
         """When to look again whether a message may be handed out; 0 when it may be now."""
+        if (down_until_s := self.down_until_s(now_s)) > now_s:
+            return down_until_s
         until_s = inf
         for limit in self.all:
             counted = limit.counts(OP_RECEIVE, now_s) and limit.message_cost[OP_RECEIVE] > 0.0

@@ -34,6 +34,9 @@ class Model:
         self.pauses: list[tuple[float, float]] = list(
             zip(plan.pause_start_s.tolist(), plan.pause_end_s.tolist(), strict=True)
         )
+        self.slow: list[tuple[float, float, float]] = list(
+            zip(plan.slow_start_s.tolist(), plan.slow_end_s.tolist(), plan.slow_factor.tolist(), strict=True)
+        )
         self.clients = [Client(plan, self.draws) for _ in range(plan.clients)]
         self.broker = Broker(self)
         self.background = Background(self)
@@ -48,6 +51,15 @@ class Model:
         while queue and queue[0][0] <= horizon_s:
             step()
         return self.rows.tables(self.plan.horizon_s)
+
+    def round_trip_s(self, table: int, stream: int, a: int, b: int) -> float:
+        """How long a call that begins now is on its way there and back."""
+        now_s: float = self.clock.now
+        time_s = self.draws.value(table, stream, a, b)
+        for start_s, end_s, factor in self.slow:
+            if start_s <= now_s < end_s:
+                time_s = time_s * factor
+        return time_s
 
     def paused_until_s(self) -> float:
         """When the present pause of all handlers ends; 0 when there is none."""

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from qtune.engine import streams
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Pipe, Slot
-from qtune.result import CALL_EMPTY, CALL_OK, CALL_OVER_LIMIT, CALL_THROTTLED, OP_RECEIVE
+from qtune.result import CALL_EMPTY, CALL_FAILED, CALL_OK, CALL_OVER_LIMIT, CALL_THROTTLED, OP_RECEIVE
 
 if TYPE_CHECKING:
     from qtune.engine.reference.consumer import Consumer
     from qtune.engine.reference.workers import Worker
 
 Steps = Generator[Any, Any, None]
+TRIED_AGAIN = (CALL_THROTTLED, CALL_FAILED)
 
 
 class Receiver:
@@ -117,8 +118,8 @@ class Poller(Receiver):
                 yield self.slot.idle()
             self.asked = self.room()
             tries = Tries(self.consumer.client, OP_RECEIVE, self.number, call)
-            while (outcome := (yield from self.call(tries))) == CALL_THROTTLED:
-                wait_s = tries.next_after_s()
+            while (outcome := (yield from self.call(tries))) in TRIED_AGAIN:
+                wait_s = tries.next_after_s(outcome)
                 if wait_s is None:
                     break
                 yield self.slot.at(self.clock.now + wait_s)
@@ -130,7 +131,7 @@ class Poller(Receiver):
         """One request and its answer; the outcome."""
         plan, clock, slot, broker = self.plan, self.clock, self.slot, self.broker
         start_s = clock.now
-        half_s = 0.5 * self.model.draws.value(streams.RECEIVE, streams.RECEIVE, self.number, tries.key)
+        half_s = 0.5 * self.model.round_trip_s(streams.RECEIVE, streams.RECEIVE, self.number, tries.key)
         yield slot.at(self.consumer.compute(plan.call_cost_s) + half_s)
         if plan.calls_served_at_once:
             yield slot.at(broker.served_at(streams.BROKER, streams.BROKER_RECEIVE, self.number, tries.key))
@@ -204,7 +205,7 @@ class Link(Receiver):
     def flow(self, limit: int) -> None:
         """Tell the broker a new limit."""
         self.limit = limit
-        half_s = 0.5 * self.model.draws.value(streams.RECEIVE, streams.RECEIVE, self.number, self.flow_count)
+        half_s = 0.5 * self.model.round_trip_s(streams.RECEIVE, streams.RECEIVE, self.number, self.flow_count)
         self.flow_count += 1
         self.flows.put(self.clock.now + half_s, limit)
 
@@ -225,7 +226,7 @@ class Link(Receiver):
     def push(self) -> None:
         """The broker sends one message down the link."""
         delivery = self.broker.hand_out(self)
-        half_s = 0.5 * self.model.draws.value(streams.RECEIVE, streams.PUSH, self.number, self.pushed)
+        half_s = 0.5 * self.model.round_trip_s(streams.RECEIVE, streams.PUSH, self.number, self.pushed)
         self.pushed += 1
         self.pushes.put(self.clock.now + half_s, delivery)
 

@@ -107,7 +107,7 @@ class Sender:
         broker, tries = model.broker, Tries(self.client, OP_SEND, message, 0)
         while True:
             start_s = clock.now
-            round_trip_s = model.draws.value(streams.SEND, streams.SEND, message, tries.key)
+            round_trip_s = model.round_trip_s(streams.SEND, streams.SEND, message, tries.key)
             if model.plan.calls_served_at_once:
                 yield self.slot.at(clock.now + 0.5 * round_trip_s)
                 served_s = broker.served_at(streams.BROKER, streams.BROKER_SEND, message, tries.key)
@@ -118,7 +118,7 @@ class Sender:
             if outcome == CALL_OK:
                 break
             model.rows.add_call(start_s, clock.now, self.number, OP_SEND, 0, outcome)
-            wait_s = tries.next_after_s()
+            wait_s = tries.next_after_s(outcome)
             if wait_s is None:
                 broker.refuse(message)
                 return

@@ -149,7 +149,7 @@ class Worker:
                 self.note(start_s, op, count, CALL_LOCK_LOST if lost else CALL_OK)
                 break
             self.note(start_s, op, 0, outcome)
-            wait_s = tries.next_after_s()
+            wait_s = tries.next_after_s(outcome)
             if wait_s is None:
                 for delivery in deliveries:
                     self.rows.deliveries[delivery].outcome = DELIVERY_UNSETTLED
@@ -164,7 +164,7 @@ class Worker:
     def reach_broker_and_back(self, tries: Tries) -> Steps:
         """The round trip of one settle, with the client's work before and the broker's in the middle."""
         plan, model, slot = self.plan, self.model, self.slot
-        round_trip_s = model.draws.value(streams.SETTLE, streams.SETTLE, tries.a, tries.key)
+        round_trip_s = model.round_trip_s(streams.SETTLE, streams.SETTLE, tries.a, tries.key)
         leaves_s = self.consumer.compute(plan.call_cost_s)
         if plan.calls_served_at_once:
             yield slot.at(leaves_s + 0.5 * round_trip_s)
@@ -205,7 +205,7 @@ class Background:
     def call(self, delivery: int, tries: Tries, receiver: Receiver) -> None:
         """Make the call of a settle, for the first time or again."""
         model, plan = self.model, self.model.plan
-        round_trip_s = model.draws.value(streams.SETTLE, streams.SETTLE, tries.a, tries.key)
+        round_trip_s = model.round_trip_s(streams.SETTLE, streams.SETTLE, tries.a, tries.key)
         leaves_s = receiver.consumer.compute(plan.call_cost_s)
         self.about[delivery] = (model.clock.now, 0.5 * round_trip_s, tries, receiver)
         if plan.calls_served_at_once:
@@ -216,7 +216,7 @@ class Background:
     def release(self, delivery: int, receiver: Receiver) -> None:
         """Send a release on its way; it is told and not asked for, so no limit counts it."""
         model, row = self.model, self.model.rows.deliveries[delivery]
-        half_s = 0.5 * model.draws.value(streams.SETTLE, streams.RELEASE, row.message, row.delivery_no)
+        half_s = 0.5 * model.round_trip_s(streams.SETTLE, streams.RELEASE, row.message, row.delivery_no)
         self.about[delivery] = (model.clock.now, half_s, None, receiver)
         self.put(model.clock.now + half_s, delivery, self.RELEASED)
 
@@ -252,7 +252,7 @@ class Background:
             self.answered(delivery, tries.op, model.broker.settle(delivery, tries.op == OP_SETTLE))
         else:
             model.rows.add_call(start_s, model.clock.now, receiver.consumer.number, tries.op, 0, outcome)
-            wait_s = tries.next_after_s()
+            wait_s = tries.next_after_s(outcome)
             if wait_s is not None:
                 self.put(model.clock.now + wait_s, delivery, self.AGAIN)
                 return
