@@ -115,11 +115,16 @@ RULES: tuple[Rule, ...] = (
         _PRICES,
         setting="queue.tier",
     ),
-    not_modelled(
-        "a standard namespace has 1,000 credits a second; without any, calls fail with 50009 and wait 2 s",
-        "namespaces are not throttled: trust no standard result above 500 messages a second",
+    modelled(
+        "a standard namespace has 1,000 credits a second, one for each message sent or delivered; without, calls fail",
         _THROTTLING,
+        setting="queue.credits",
         as_of="2024-03",
+    ),
+    modelled(
+        "the Python client repeats a failed call 3 times, after 1.6, 3.2 and 6.4 s, or each time after 0.8 s",
+        _PYTHON,
+        setting="consumers.retry_mode",
     ),
     not_modelled(
         "a messaging unit carries about 4 MB a second each way",
@@ -144,11 +149,6 @@ RULES: tuple[Rule, ...] = (
         "the simulated queue has room for every message",
         _QUOTAS,
         as_of="2022-07",
-    ),
-    not_modelled(
-        "the Python client repeats a failed call 3 times, after 0.8 s and longer",
-        "calls to the broker always succeed, so no client has anything to repeat",
-        _PYTHON,
     ),
     not_modelled(
         "when a link is lost, so are its locks",

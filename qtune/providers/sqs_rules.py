@@ -89,15 +89,20 @@ RULES: tuple[Rule, ...] = (
         _MODEL,
         setting="consumers.receive_wait",
     ),
-    not_modelled(
-        "a short poll asks a random part of the servers and may miss messages that are there",
-        "the size of the part is not published; simulated short polls miss nothing, too good for few messages",
+    modelled(
+        "a short poll asks a random part of the servers and may miss messages that are there; how large is assumed",
         _MODEL,
+        setting="consumers.receive_wait",
     ),
-    not_modelled(
+    modelled(
         "with the quota in flight reached, a long poll returns nothing and a short poll an error",
-        "a fleet that could reach it is refused instead, so that no run does",
         _QUOTAS,
+        setting="queue.in_flight_limit",
+    ),
+    modelled(
+        "boto3 repeats failed calls: legacy, or standard with a quota of 500 tokens",
+        _BOTO,
+        setting="consumers.retry_mode",
     ),
     not_modelled(
         "a deleted message may be delivered again when a server that was down comes back",
@@ -145,8 +150,8 @@ RULES: tuple[Rule, ...] = (
         _MODEL,
     ),
     not_modelled(
-        "boto3 repeats failed calls: legacy, standard with a quota of 500 tokens, adaptive",
-        "calls to the broker always succeed, so no client has anything to repeat",
+        "boto3's retry mode adaptive also slows a client's calls down",
+        "it measures the client's own rate, and botocore calls it experimental; use standard or legacy",
         _BOTO,
     ),
     not_modelled(
