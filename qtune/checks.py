@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import PydanticUndefined
 
 from qtune.errors import InputError, did_you_mean
+from qtune.groups import groups_come_from_a_trace
 from qtune.providers.files import load_model
 from qtune.providers.queue import Check, Provider
 from qtune.providers.registry import get_provider
@@ -357,6 +358,7 @@ CHECKS: tuple[Check, ...] = (
     _load_can_be_held,
     _fleet_can_be_held,
     _hints_come_from_a_trace,
+    groups_come_from_a_trace,
     _model_fits_provider,
     _model_knows_client,
     _polling_takes_time,

@@ -82,6 +82,7 @@ MESSAGE: Final = np.dtype(
         ("settled_s", "<f8"),
         ("left_s", "<f8"),
         ("delivery", "<i8"),
+        ("group", "<i8"),
         ("deliveries", "<i4"),
         ("state", "<i4"),
     ]

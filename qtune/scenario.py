@@ -27,6 +27,7 @@ from qtune.consumer import Consumers, Failures, Retry
 from qtune.distributions import Distribution, Empirical
 from qtune.errors import InputError, Problem, ScenarioError, text_of
 from qtune.faults import Fault, Throttling
+from qtune.groups import AnyGroups
 from qtune.producer import Producers
 from qtune.providers.base import (
     CallModel,
@@ -144,6 +145,7 @@ class Scenario(Record):
 
     Making one checks every rule, and raises one ScenarioError with all problems.
 
+    groups: which messages belong together (message groups, sessions); None: the workload knows none.
     producers: None: the broker has each message at its due instant.
     horizon_s: how long to look; left out, it is the length of the trace. What is due at the horizon counts.
     warm_up_s: "auto", or how much of the start a summary leaves out.
@@ -154,6 +156,7 @@ class Scenario(Record):
     arrivals: AnyArrivals
     service_time: ServiceTime
     message_size_bytes: Bytes = 1024
+    groups: AnyGroups | None = None
     failures: Failures = Failures()
     producers: Producers | None = None
     queue: AnyQueue
@@ -243,6 +246,16 @@ class Scenario(Record):
         due_s = self.schedule().due_s
         assert due_s is not None
         return by_message_s[: len(due_s)]
+
+    def group_by_message(self) -> NDArray[np.int64] | None:
+        """The group of each message up to the horizon, numbered from 0, if the trace decides it, else None."""
+        if self.groups is None or self.groups.kind != "trace" or not isinstance(self.arrivals, TraceFile):
+            return None
+        group = read_trace(self.arrivals.file).group
+        due_s = self.schedule().due_s
+        assert group is not None  # a rule of every scenario
+        assert due_s is not None
+        return group[: len(due_s)]
 
     def with_(self, **changes: Any) -> Scenario:
         """This scenario with other values, checked anew.

@@ -27,10 +27,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trace:
-    """One line a message: arrival instants in seconds (ascending), and the relative work of each, or None."""
+    """One line a message: arrival instants in seconds (ascending), and what else the file says of each, or None.
+
+    service_hint: the relative work. group: numbers from 0, in the order in which the file first names them.
+    """
 
     arrival_s: Floats
     service_hint: Floats | None
+    group: NDArray[np.int64] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +106,12 @@ def _read_trace(path: Path, stamp: tuple[int, int]) -> Trace:
     _ascending(path, lines, arrival_s, strictly=False)
     if hint is not None and not hint.any():
         _fail(path, lines[0], "0", "every service_hint is 0, so the hints cannot be scaled to a mean")
-    return Trace(arrival_s=arrival_s, service_hint=hint)
+    group = None
+    if len(header) > 2:
+        number: dict[str, int] = {}
+        group = np.array([number.setdefault(row[2], len(number)) for row in rows], np.int64)
+        group.flags.writeable = False
+    return Trace(arrival_s=arrival_s, service_hint=hint, group=group)
 
 
 @lru_cache(maxsize=16)

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtune.engine.plan import (
+    DRAWN_GROUPS,
     LINK_BURST,
     LINK_SLIDING,
+    OWN_GROUPS,
     POLL,
     SETTLE_BATCH,
     SETTLE_CONCURRENT,
@@ -75,6 +77,7 @@ FROM_ROWS = {
     *("waited for a sender", "waited for a core", "handlers paused", "released by the keep-alive"),
     *("lingered", "an attempt fails and the next is right", "long poll served", "renewers too few"),
     *("completed after its lock", "a link held up by a limit"),
+    *("completed after its lock", "several groups drawn", "a group for each message"),
 }
 
 
@@ -168,6 +171,8 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
             (deliveries["outcome"] == DELIVERY_COMPLETED)
             & (deliveries["settled_s"] > deliveries["lock_end_s"])
         ).any(),
+        "several groups drawn": plan.grouping == DRAWN_GROUPS and np.unique(messages["group"]).size > 1,
+        "a group for each message": plan.grouping == OWN_GROUPS and messages.size > 1,
         "third delivery": (deliveries["delivery_no"] > 2).any(),
         "waited for a sender": plan.senders > 0 and (result.states["unsent"] > plan.senders).any(),
         "waited for a core": result.states["core_busy_s"][-1] > 0.3 * busy_most,

@@ -17,8 +17,12 @@ from hypothesis import strategies as st
 from qtune.distributions import Constant, Distribution, Empirical, Exponential, Lognormal
 from qtune.engine import streams
 from qtune.engine.plan import (
+    DRAWN_GROUPS,
+    GIVEN_GROUPS,
     LINK_BURST,
     LINK_SLIDING,
+    NO_GROUPS,
+    OWN_GROUPS,
     POLL,
     SETTLE_BATCH,
     SETTLE_CONCURRENT,
@@ -84,7 +88,7 @@ def plans(draw: st.DrawFn) -> Plan:
         # Constant round trips can be 0, and then only a pause lets time pass between polls that find nothing.
         idle_pause_s=0.013 if constant and (wait_s == 0.0 or limits) else pick(0.0, 0.0, 0.07),
         **limits,
-        **_arrivals(pick, draw, rate_per_s, horizon_s, service_s),
+        **_with_groups(pick, _arrivals(pick, draw, rate_per_s, horizon_s, service_s)),
         **_receiving(pick, discipline, workers),
         **_broker(pick, lock_s, service_s, horizon_s),
         **_client(pick, lock_s, receivers * workers),
@@ -141,6 +145,18 @@ def _arrivals(pick: Pick, draw: st.DrawFn, rate_per_s: float, horizon_s: float, 
     due_s = np.sort(np.round(source.random(count) * horizon_s, pick(3, 1, 0)))
     given_s = 2.0 * service_s * (0.001 + source.random(count))
     return {"due_s": due_s, "explicit": True, "service_s": pick(np.empty(0), given_s)}
+
+
+def _with_groups(pick: Pick, arrivals: Fields) -> Fields:
+    kind = pick(NO_GROUPS, OWN_GROUPS, DRAWN_GROUPS, GIVEN_GROUPS)
+    if kind == DRAWN_GROUPS:
+        ends = pick((1.0,), (0.5, 1.0), (0.0, 0.25, 0.375, 1.0, 1.0))
+        return {**arrivals, "grouping": kind, "group_ends": np.array(ends)}
+    if kind == GIVEN_GROUPS:
+        if "explicit" not in arrivals:
+            return arrivals
+        return {**arrivals, "grouping": kind, "group_of": np.arange(arrivals["due_s"].size) // 3 % 4}
+    return {**arrivals, "grouping": kind}
 
 
 def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:

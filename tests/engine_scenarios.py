@@ -13,6 +13,7 @@ Pick = Callable[..., Any]
 Section = dict[str, Any]
 
 TRACE = "azure_llm_conv_2023.csv"
+OWN = {"kind": "own"}
 
 
 @st.composite
@@ -37,6 +38,7 @@ def scenarios(draw: st.DrawFn, slow_sqs: str) -> Scenario:
         arrivals=arrivals,
         service_time=_service_time(pick, service_s, arrivals["kind"]),
         failures=_failures(pick, service_s),
+        groups=pick(None, {"kind": "even", "count": 3}, {"kind": "zipf", "count": 5, "exponent": 1.0}, OWN),
         producers=pick(None, {"senders": 1}, {"instances": 2, "senders": 3}),
         queue=queue,
         consumers={"instances": instances, "workers": workers, "cores": pick(1, 1, 2), **consumers},

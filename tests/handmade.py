@@ -81,6 +81,7 @@ def fcfs(
     messages["due_s"] = messages["sent_s"] = due_s
     messages["completed_s"] = messages["settled_s"] = messages["left_s"] = finished_s
     messages["delivery"] = np.where(begun, np.cumsum(begun) - 1, -1)
+    messages["group"] = -1
     messages["deliveries"] = begun
     messages["state"] = np.where(done, MESSAGE_COMPLETED, np.where(begun, MESSAGE_LOCKED, MESSAGE_READY))
 

@@ -20,7 +20,7 @@ PACKAGE = Path(qtune.__file__).parent
 # Module or folder of qtune -> what it may import from qtune. "shipped" may be imported by anything.
 FOUNDATION = {"errors", "units", "shipped"}
 QUANTITIES = FOUNDATION | {"records", "distributions", "exactmath", "traces", "shapes"}
-PARTS = {"arrivals", "producer", "consumer", "autoscaling", "faults"}
+PARTS = {"arrivals", "groups", "producer", "consumer", "autoscaling", "faults"}
 WORDS = QUANTITIES | PARTS | {"providers", "scenario"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reading": FOUNDATION | {"records", "strictyaml"},
     "writing": FOUNDATION | {"records", "strictyaml"},
     "providers": QUANTITIES | {"consumer", "reading", "writing"},
-    "checks": QUANTITIES | {"providers"},
+    "checks": QUANTITIES | {"groups", "providers"},
     "scenario": QUANTITIES | PARTS | {"providers", "checks"},
     "presets": WORDS | {"checks", "reading", "writing"},
     "result": WORDS | {"presets"},

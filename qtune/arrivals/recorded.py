@@ -17,10 +17,7 @@ MOST_CUSTOMERS = 1_000_000
 
 
 class TraceFile(Arrivals):
-    """Recorded arrivals, replayed ``speed`` times as fast; columns ``arrival_s[,service_hint[,group]]``.
-
-    The group column is read and not used: standard queues know no groups.
-    """
+    """Recorded arrivals, replayed ``speed`` times as fast; columns ``arrival_s[,service_hint[,group]]``."""
 
     kind: Literal["trace"] = "trace"
     file: Text
@@ -70,6 +67,11 @@ class TraceFile(Arrivals):
     def has_hints(self) -> bool:
         """True if the trace has a service_hint column."""
         return read_trace(self.file).service_hint is not None
+
+    @property
+    def has_groups(self) -> bool:
+        """True if the trace has a group column."""
+        return read_trace(self.file).group is not None
 
 
 class Counts(Arrivals):

@@ -85,6 +85,11 @@ class Arrivals(Record):
         return None
 
     @property
+    def has_groups(self) -> bool:
+        """True if the process says of each message to which group it belongs."""
+        return False
+
+    @property
     def has_hints(self) -> bool:
         """True if every message brings its own relative work."""
         return False

@@ -55,8 +55,15 @@ CONSTANT: Final = 0
 SMOOTH: Final = 1
 STEPS: Final = 2
 
+NO_GROUPS: Final = 0
+OWN_GROUPS: Final = 1
+DRAWN_GROUPS: Final = 2
+GIVEN_GROUPS: Final = 3
+
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 NO_FLOATS: Final[Floats] = np.empty(0)
+NO_NUMBERS: Final[Numbers] = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +87,12 @@ class Plan:
     segment_rate_per_s: Floats = field(default_factory=lambda: NO_FLOATS)
     customers: int = 0
     messages_most: int = 0  # 0: no bound
+
+    # Groups: none; each message its own, with its number; drawn, the first group whose cumulated share is above a
+    # uniform number of the message; or given for each message.
+    grouping: int = NO_GROUPS
+    group_ends: Floats = field(default_factory=lambda: NO_FLOATS)  # cumulated shares; the last one is 1
+    group_of: Numbers = field(default_factory=lambda: NO_NUMBERS)
 
     # Work and failure.
     service_s: Floats = field(

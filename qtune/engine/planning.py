@@ -11,9 +11,13 @@ from qtune.arrivals import Schedule
 from qtune.distributions import Constant, Exponential
 from qtune.engine import streams
 from qtune.engine.plan import (
+    DRAWN_GROUPS,
+    GIVEN_GROUPS,
     LINK_BURST,
     LINK_SLIDING,
     NO_FLOATS,
+    NO_GROUPS,
+    OWN_GROUPS,
     POLL,
     SETTLE_BATCH,
     SETTLE_CONCURRENT,
@@ -67,6 +71,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         segment_start_s=start_s,
         segment_rate_per_s=rate_per_s,
         customers=schedule.customers,
+        **_grouping(scenario),
         service_s=NO_FLOATS if given_s is None else given_s,
         fail_steps=streams.chance_steps(scenario.failures.rate),
         poison_steps=streams.chance_steps(scenario.failures.poison),
@@ -101,6 +106,23 @@ def _short_poll_steps(share: float, behaviour: ReceiveBehaviour) -> int:
     """The chance to see a message in steps; 0 where every receive sees all that is ready."""
     short = behaviour.discipline == "poll" and behaviour.wait_s <= 0.0
     return streams.chance_steps(share) if short and share < 1.0 else 0
+
+
+def _grouping(scenario: Scenario) -> dict[str, Any]:
+    """To which group each message belongs; shares are cumulated here, once for both engines."""
+    if scenario.groups is None:
+        return {"grouping": NO_GROUPS}
+    given = scenario.group_by_message()
+    if given is not None:
+        return {"grouping": GIVEN_GROUPS, "group_of": given}
+    shares = scenario.groups.shares()
+    if shares is None:
+        return {"grouping": OWN_GROUPS}
+    ends = shares.cumsum()
+    ends[np.flatnonzero(shares)[-1] :] = (
+        1.0  # a sum of shares may end a bit below, and nobody draws beyond it
+    )
+    return {"grouping": DRAWN_GROUPS, "group_ends": ends}
 
 
 def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:

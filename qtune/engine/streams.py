@@ -42,7 +42,8 @@ PHASE: Final = 16
 RETRY: Final = 17
 """The wait before a call is tried again: six streams, one for each kind of call in the order of its code."""
 SHORT_POLL: Final = 23
-STREAMS: Final = 24
+GROUP: Final = 24
+STREAMS: Final = 25
 
 NEXT_SEEN: Final = 1 << 32
 """The messages that one poll may see are told apart by the first field's high bits."""
@@ -83,6 +84,11 @@ def uniform(key: int, a: int, b: int) -> float:
 def chance_steps(chance: float) -> int:
     """A probability in [0, 1] as a whole number of 2^-53 steps."""
     return int(chance * UNIFORM_STEPS)
+
+
+def uniform(key: int, a: int, b: int) -> float:
+    """A number in [0, 1), a multiple of 2^-53, for (a, b) in the stream with this key."""
+    return (bits(key, a, b) >> 11) * 2.0**-53
 
 
 def happens(key: int, a: int, b: int, steps: int) -> bool:

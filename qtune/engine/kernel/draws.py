@@ -66,6 +66,11 @@ if COMPILED:
         """Whether a chance of ``steps`` / 2^53 falls for (a, b)."""
         return np.int64(bits(w.keys[stream], a, b) >> _11) < steps
 
+    @step
+    def uniform(w, stream, a, b):  # type: ignore[no-untyped-def]
+        """A number in [0, 1) for (a, b)."""
+        return np.float64(np.int64(bits(w.keys[stream], a, b) >> _11)) * _TO_FRACTION
+
 else:
     from qtune.engine.quantiles import quantile_function
 
@@ -85,6 +90,10 @@ else:
     def happens(w, stream, a, b, steps):  # type: ignore[no-untyped-def]
         """Whether a chance of ``steps`` / 2^53 falls for (a, b)."""
         return (bits(w.keys[stream], a, b) >> 11) < steps
+
+    def uniform(w, stream, a, b):  # type: ignore[no-untyped-def]
+        """A number in [0, 1) for (a, b)."""
+        return streams.uniform(int(w.keys[stream]), int(a), int(b))
 
 
 @step

@@ -119,6 +119,8 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "slow_end_s": (FLOAT64, 1),
     "slow_factor": (FLOAT64, 1),
     "clients": (CLIENT, 1),
+    "group_ends": (FLOAT64, 1),
+    "group_of": (INT64, 1),
     "pause_start_s": (FLOAT64, 1),
     "pause_end_s": (FLOAT64, 1),
     "times": (INT64, 1),
@@ -162,7 +164,7 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
 
 MAY_BE_EMPTY: Final = frozenset(
     {"due_s", "segment_start_s", "segment_rate_per_s", "service_s"}
-    | {"backoff_s", "pause_start_s", "pause_end_s", "call_slot_free_s"}
+    | {"group_ends", "group_of", "backoff_s", "pause_start_s", "pause_end_s", "call_slot_free_s"}
     | {"limit_credits", "limit_period_s", "limit_start_s", "limit_end_s", "limit_call_cost"}
     | {"limit_message_cost", "limit_used", "limit_until_s", "throttled_wait_s", "failed_wait_s"}
     | {"outage_start_s", "outage_end_s", "slow_start_s", "slow_end_s", "slow_factor"}
@@ -238,6 +240,8 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
         "service_s": np.ascontiguousarray(plan.service_s, np.float64),
         "backoff_s": np.asarray(plan.backoff_s, np.float64),
         **_refusals(plan),
+        "group_ends": np.ascontiguousarray(plan.group_ends, np.float64),
+        "group_of": np.ascontiguousarray(plan.group_of, np.int64),
         "pause_start_s": np.asarray(plan.pause_start_s, np.float64),
         "pause_end_s": np.asarray(plan.pause_end_s, np.float64),
         "broker": _records(1, BROKER),

@@ -17,8 +17,8 @@ class MessageRow:
 
     __slots__ = MESSAGE.names or ()
 
-    def __init__(self, due_s: float) -> None:
-        self.due_s = due_s
+    def __init__(self, due_s: float, group: int) -> None:
+        self.due_s, self.group = due_s, group
         self.sent_s = self.completed_s = self.settled_s = self.left_s = nan
         self.delivery = -1
         self.deliveries = self.state = 0
@@ -50,9 +50,9 @@ class Rows:
         self.calls: list[tuple[float, float, int, int, int, int]] = []
         self.states: list[tuple[float, float, int, int, int, int, int]] = []
 
-    def add_message(self, due_s: float) -> int:
+    def add_message(self, due_s: float, group: int) -> int:
         """Note a message that falls due; its number."""
-        self.messages.append(MessageRow(due_s))
+        self.messages.append(MessageRow(due_s, group))
         return len(self.messages) - 1
 
     def add_delivery(self, message: int, delivery_no: int, consumer: int, locked_s: float) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Generator, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from qtune.engine import streams
-from qtune.engine.plan import slots_of
+from qtune.engine.plan import DRAWN_GROUPS, GIVEN_GROUPS, OWN_GROUPS, slots_of
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot
 from qtune.result import CALL_OK, OP_SEND
@@ -26,6 +27,7 @@ class Source:
         self.model, self.plan, self.clock = model, model.plan, model.clock
         self.slots = slots_of(self.plan)
         self.unsent = 0
+        self.group_ends: list[float] = self.plan.group_ends.tolist()
         self.customer_of: dict[int, Customer] = {}
         self.queue: deque[int] = deque()
         self.senders = [Sender(self, number) for number in range(self.plan.senders)]
@@ -62,9 +64,18 @@ class Source:
             yield start_s[segment] + (area - segment_area) / rate if rate > 0.0 else inf
             message += 1
 
+    def group_of(self, message: int) -> int:
+        """The group to which a message belongs; -1: to none."""
+        plan = self.plan
+        if plan.grouping == DRAWN_GROUPS:
+            return bisect_right(self.group_ends, self.model.draws.uniform(streams.GROUP, message, 0))
+        if plan.grouping == GIVEN_GROUPS:
+            return int(plan.group_of[message])
+        return message if plan.grouping == OWN_GROUPS else -1
+
     def arrive(self) -> int:
         """A message falls due now."""
-        message = self.model.rows.add_message(self.clock.now)
+        message = self.model.rows.add_message(self.clock.now, self.group_of(len(self.model.rows.messages)))
         self.unsent += 1
         if not self.senders:
             self.model.broker.enter(message)
