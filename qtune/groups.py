@@ -1,7 +1,7 @@
 """Which messages belong together: the message groups of a workload, also called sessions, tenants or ordering keys.
 
-Here it is said how many groups there are and how the messages spread over them. No simulated queue orders, locks or favours
-messages by their group yet: it labels the rows.
+Here it is said how many groups there are and how the messages spread over them. What a queue makes of the groups is
+its provider's matter; to one that knows no groups they are a label.
 """
 
 from __future__ import annotations

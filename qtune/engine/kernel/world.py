@@ -70,6 +70,7 @@ MORE_FLOWS: Final = 6
 
 
 _NUMBERS: Final = [f.name for f in fields(Plan) if f.type in ("int", "float", "bool")]
+_ARRAYS: Final = [f.name for f in fields(Plan) if f.type in ("Floats", "Numbers")]
 _EXTRA: Final = [
     "receivers_total",
     "workers_total",
@@ -171,12 +172,6 @@ MAY_BE_EMPTY: Final = frozenset(
 )
 """What a plan may have none of; the compiler is told that no other array is empty."""
 
-_OF_REFUSALS: Final = [
-    *("limit_credits", "limit_period_s", "limit_start_s", "limit_end_s", "limit_call_cost"),
-    *("limit_message_cost", "throttled_wait_s", "failed_wait_s", "outage_start_s", "outage_end_s"),
-    *("slow_start_s", "slow_end_s", "slow_factor"),
-]
-
 
 class World:
     """All arrays of a run, as attributes; a single record is the record itself.
@@ -234,16 +229,8 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
         "keys": np.array([streams.stream_key(plan.seed, s) for s in range(streams.STREAMS)], np.uint64),
         "tables": tables,
         "values": values,
-        "due_s": np.asarray(plan.due_s, np.float64),
-        "segment_start_s": np.asarray(plan.segment_start_s, np.float64),
-        "segment_rate_per_s": np.asarray(plan.segment_rate_per_s, np.float64),
-        "service_s": np.ascontiguousarray(plan.service_s, np.float64),
-        "backoff_s": np.asarray(plan.backoff_s, np.float64),
+        **{name: np.ascontiguousarray(getattr(plan, name), LAYOUT[name][0]) for name in _ARRAYS},
         **_refusals(plan),
-        "group_ends": np.ascontiguousarray(plan.group_ends, np.float64),
-        "group_of": np.ascontiguousarray(plan.group_of, np.int64),
-        "pause_start_s": np.asarray(plan.pause_start_s, np.float64),
-        "pause_end_s": np.asarray(plan.pause_end_s, np.float64),
         "broker": _records(1, BROKER),
         "times": np.full(2 * leaves, np.inf).view(np.int64),
         "winners": _winners(leaves),
@@ -353,11 +340,10 @@ def _plan_record(plan: Plan) -> Array:
 
 
 def _refusals(plan: Plan) -> dict[str, Array]:
-    """The arrays of the broker's limits and faults, and of the clients that they refuse."""
+    """What is used of each limit, and the clients that are refused."""
     clients = _records(plan.clients, CLIENT)
     clients["tokens"] = plan.retry_tokens
     return {
-        **{name: np.asarray(getattr(plan, name), np.float64) for name in _OF_REFUSALS},
         "limit_used": np.zeros(plan.limit_credits.size),
         "limit_until_s": np.zeros(plan.limit_credits.size),
         "clients": clients,
