@@ -86,11 +86,6 @@ def chance_steps(chance: float) -> int:
     return int(chance * UNIFORM_STEPS)
 
 
-def uniform(key: int, a: int, b: int) -> float:
-    """A number in [0, 1), a multiple of 2^-53, for (a, b) in the stream with this key."""
-    return (bits(key, a, b) >> 11) * 2.0**-53
-
-
 def happens(key: int, a: int, b: int, steps: int) -> bool:
     """Whether an event with a chance of ``steps`` / 2^53 happens for (a, b)."""
     return (bits(key, a, b) >> 11) < steps

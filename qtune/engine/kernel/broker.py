@@ -7,8 +7,9 @@ from math import nan
 from qtune.engine import streams
 from qtune.engine.kernel.calendar import earliest, set_slot
 from qtune.engine.kernel.compiled import step
-from qtune.engine.kernel.draws import trip_s, uniform, value
-from qtune.engine.plan import GIVEN_GROUPS, NO_GROUPS, OWN_GROUPS, POLL
+from qtune.engine.kernel.draws import trip_s, value
+from qtune.engine.kernel.groups import group_of
+from qtune.engine.plan import NO_GROUPS, POLL
 from qtune.result import (
     CALL_OK,
     DELIVERY_ABANDONED,
@@ -41,24 +42,6 @@ def add_call(w, start_s, end_s, consumer, op, count, outcome):  # type: ignore[n
     row.op = op
     row.count = count
     row.outcome = outcome
-
-
-@step
-def group_of(w, message):  # type: ignore[no-untyped-def]
-    """The group to which a message belongs, where there are groups."""
-    if w.plan.grouping == OWN_GROUPS:
-        return message
-    if w.plan.grouping == GIVEN_GROUPS:
-        return w.group_of[message]
-    drawn = uniform(w, streams.GROUP, message, 0)
-    low, high = 0, len(w.group_ends)
-    while low < high:
-        middle = (low + high) >> 1
-        if drawn < w.group_ends[middle]:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 @step

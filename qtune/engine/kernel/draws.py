@@ -57,11 +57,6 @@ if COMPILED:
         return ((w.values[i + 3] * f + w.values[i + 2]) * f + w.values[i + 1]) * f + w.values[i]
 
     @step
-    def uniform(w, stream, a, b):  # type: ignore[no-untyped-def]
-        """A number in [0, 1) for (a, b)."""
-        return np.float64(np.int64(bits(w.keys[stream], a, b) >> _11)) * _TO_FRACTION
-
-    @step
     def happens(w, stream, a, b, steps):  # type: ignore[no-untyped-def]
         """Whether a chance of ``steps`` / 2^53 falls for (a, b)."""
         return np.int64(bits(w.keys[stream], a, b) >> _11) < steps
@@ -90,10 +85,6 @@ else:
     def happens(w, stream, a, b, steps):  # type: ignore[no-untyped-def]
         """Whether a chance of ``steps`` / 2^53 falls for (a, b)."""
         return (bits(w.keys[stream], a, b) >> 11) < steps
-
-    def uniform(w, stream, a, b):  # type: ignore[no-untyped-def]
-        """A number in [0, 1) for (a, b)."""
-        return streams.uniform(int(w.keys[stream]), int(a), int(b))
 
 
 @step
