@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from engine_random import picker
 from hypothesis import strategies as st
 
 from qtune.scenario import Scenario
@@ -22,10 +23,7 @@ def scenarios(draw: st.DrawFn, slow_sqs: str) -> Scenario:
 
     slow_sqs: the path of a model of SQS with a broker and a client that can do little at a time.
     """
-
-    def pick(*values: Any) -> Any:
-        return draw(st.sampled_from(values))
-
+    pick = picker(draw)
     provider = pick("sqs", "servicebus", "memory")
     instances = 1 if provider == "memory" else pick(1, 1, 2, 3)
     workers = pick(1, 2, 4)
