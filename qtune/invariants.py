@@ -267,10 +267,13 @@ def _rates_are_kept(result: Result) -> Iterator[str]:
     """In no period of a limit do calls take more than its credits and what its last call may overdraw.
 
     A settle, an abandonment, a renewal and a send count when they end, a message when it is handed out. When a poll
-    reached the broker is not in the rows, so polls are not looked at.
+    reached the broker is not in the rows, nor when a send did that a full queue held up, so these are not looked at.
     """
     calls, handed_s = result.calls, result.deliveries["locked_s"]
-    done = calls[(calls["op"] != OP_RECEIVE) & ~np.isin(calls["outcome"], REFUSED)]
+    semantics = result.scenario.semantics()
+    held_up = bool(semantics.capacity_messages) and not semantics.rejects_when_full
+    seen = (calls["op"] != OP_RECEIVE) & ~(held_up & (calls["op"] == OP_SEND))
+    done = calls[seen & ~np.isin(calls["outcome"], REFUSED)]
     for limit in result.scenario.rate_limits():
         costs = [(limit.call_cost.get(op, 0), limit.message_cost.get(op, 0)) for op in CALLS]
         by_op = np.zeros((len(CALL_OPS), 2))

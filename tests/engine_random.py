@@ -33,6 +33,7 @@ from qtune.engine.plan import (
 from qtune.result import CALL_OPS
 
 Pick = Callable[..., Any]
+Whole = Callable[[int, int], int]
 Fields = dict[str, Any]
 
 # A lock so short that it runs out while a message lies unread in a link, which random plans seldom have.
@@ -55,37 +56,41 @@ LOST_RELEASE = Plan(
     **poisson(7.0),
 )
 
-SEEDS = st.integers(min_value=0, max_value=10**9)
+MOST_SEED = 10**9
 
 
-def picker(draw: st.DrawFn) -> Pick:
-    """How a strategy chooses: in a quarter of the examples by hypothesis, which shrinks well and explores few corners at a
-    time, in the others each choice by itself and each value as likely as the next, which finds rare coincidences.
-    """
-    if draw(st.integers(0, 3)):
-        chance = random.Random(draw(SEEDS))
-        return lambda *values: chance.choice(values)
-    return lambda *values: draw(st.sampled_from(values))
+def by_chance(seed: int) -> tuple[Pick, Whole]:
+    """Choices of which each is made by itself, and each value as likely as the next: they find rare coincidences."""
+    chance = random.Random(seed)
+    return lambda *values: chance.choice(values), chance.randint
+
+
+def by_hypothesis(draw: st.DrawFn) -> tuple[Pick, Whole]:
+    """Choices that hypothesis makes: it explores a few corners at a time, and shrinks what fails."""
+    return lambda *values: draw(st.sampled_from(values)), lambda low, high: draw(st.integers(low, high))
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """Any combination of what a plan can hold, also of features that no provider has together."""
+    """Plans whose choices hypothesis makes."""
+    return any_plan(*by_hypothesis(draw))
 
-    pick = picker(draw)
+
+def any_plan(pick: Pick, whole: Whole) -> Plan:
+    """Any combination of what a plan can hold, also of features that no provider has together."""
     discipline = pick(POLL, POLL, LINK_SLIDING, LINK_BURST, LINK_BURST)
     consumers, receivers = pick(1, 1, 2, 4), pick(1, 1, 2, 3)
     workers = 1 if discipline == LINK_BURST else pick(1, 1, 2, 5)
     service_s = pick(0.1, 0.01, 0.5, 3.0)
     load = consumers * receivers * workers / service_s
     rate_per_s = min(load * pick(0.7, 0.2, 0.95, 1.5), 200.0)
-    horizon_s = min(60.0, draw(st.integers(30, 250)) / rate_per_s)
+    horizon_s = min(60.0, whole(30, 250) / rate_per_s)
     lock_s = pick(NEVER_S, 10.0 * service_s + 1.0, 2.0 * service_s + 0.2, 0.3 * service_s + 0.05)
     constant = pick(False, False, True)
     limits = _limits(pick, rate_per_s, horizon_s)
     wait_s = pick(20.0, 1.0, 0.05) if discipline == LINK_BURST else pick(20.0, 1.0, 0.05, 0.0)
     return Plan(
-        seed=draw(SEEDS),
+        seed=whole(0, MOST_SEED),
         horizon_s=horizon_s,
         sample_every_s=horizon_s / pick(7, 10, 50),
         tables=_tables(pick, service_s, constant),
@@ -97,7 +102,7 @@ def plans(draw: st.DrawFn) -> Plan:
         # Constant round trips can be 0, and then only a pause lets time pass between polls that find nothing.
         idle_pause_s=0.013 if constant and (wait_s == 0.0 or limits) else pick(0.0, 0.0, 0.07),
         **limits,
-        **_with_groups(pick, _arrivals(pick, draw, rate_per_s, horizon_s, service_s)),
+        **_with_groups(pick, _arrivals(pick, whole, rate_per_s, horizon_s, service_s)),
         **_receiving(pick, discipline, workers),
         **_broker(pick, lock_s, service_s, horizon_s),
         **_client(pick, lock_s, receivers * workers),
@@ -134,7 +139,7 @@ def _tables(pick: Pick, service_s: float, constant: bool) -> tuple[Any, ...]:
     )
 
 
-def _arrivals(pick: Pick, draw: st.DrawFn, rate_per_s: float, horizon_s: float, service_s: float) -> Fields:
+def _arrivals(pick: Pick, whole: Whole, rate_per_s: float, horizon_s: float, service_s: float) -> Fields:
     kind = pick("poisson", "piecewise", "explicit", "closed")
     if kind == "poisson":
         return {
@@ -150,7 +155,7 @@ def _arrivals(pick: Pick, draw: st.DrawFn, rate_per_s: float, horizon_s: float, 
     if kind == "closed":
         return {"customers": pick(1, 4, 30)}
     count = max(1, int(rate_per_s * horizon_s * 0.8))
-    source = np.random.default_rng(draw(SEEDS))
+    source = np.random.default_rng(whole(0, MOST_SEED))
     due_s = np.sort(np.round(source.random(count) * horizon_s, pick(3, 1, 0)))
     given_s = 2.0 * service_s * (0.001 + source.random(count))
     return {"due_s": due_s, "explicit": True, "service_s": pick(np.empty(0), given_s)}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from engine_random import picker
+from engine_random import Pick, Whole, by_hypothesis
 from hypothesis import strategies as st
 
 from qtune.scenario import Scenario
 
-Pick = Callable[..., Any]
 Section = dict[str, Any]
 
 TRACE = "azure_llm_conv_2023.csv"
@@ -19,17 +17,21 @@ OWN = {"kind": "own"}
 
 @st.composite
 def scenarios(draw: st.DrawFn, slow_sqs: str) -> Scenario:
+    """Scenarios whose choices hypothesis makes."""
+    return any_scenario(*by_hypothesis(draw), slow_sqs)
+
+
+def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
     """Any of the providers and their clients, under any kind of load, with everything that may go wrong.
 
     slow_sqs: the path of a model of SQS with a broker and a client that can do little at a time.
     """
-    pick = picker(draw)
     provider = pick("sqs", "servicebus", "memory")
     instances = 1 if provider == "memory" else pick(1, 1, 2, 3)
     workers = pick(1, 2, 4)
     service_s = pick(0.1, 0.02, 0.5)
     rate_per_s = instances * workers / service_s * pick(0.6, 0.2, 0.9, 1.5)
-    horizon_s = min(40.0, draw(st.integers(40, 250)) / rate_per_s)
+    horizon_s = min(40.0, whole(40, 250) / rate_per_s)
     queue, consumers = _sides(pick, provider, workers, service_s)
     arrivals = _arrivals(pick, rate_per_s, horizon_s)
     scenario = Scenario(
@@ -43,7 +45,7 @@ def scenarios(draw: st.DrawFn, slow_sqs: str) -> Scenario:
         faults=_faults(pick, rate_per_s, horizon_s),
         horizon_s=horizon_s,
         model=pick(None, slow_sqs) if provider == "sqs" else None,
-        seed=draw(st.integers(0, 10**9)),
+        seed=whole(0, 10**9),
     )
     if provider != "sqs" or pick(True, False):
         return scenario
