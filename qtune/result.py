@@ -118,6 +118,8 @@ STATE: Final = np.dtype(
     [
         ("time_s", "<f8"),
         ("core_busy_s", "<f8"),
+        ("downstream_busy_s", "<f8"),
+        ("refusals", "<i8"),
         ("unsent", "<i8"),
         ("backlog", "<i8"),
         ("in_flight", "<i8"),

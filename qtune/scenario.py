@@ -25,6 +25,7 @@ from qtune.arrivals import KINDS, AnyArrivals, Schedule, TraceFile
 from qtune.checks import Partial, partial, run_checks, value_at
 from qtune.consumer import Consumers, Failures, Retry
 from qtune.distributions import Distribution, Empirical
+from qtune.downstream import Downstream
 from qtune.errors import InputError, Problem, ScenarioError, text_of
 from qtune.faults import Fault, Throttling
 from qtune.groups import AnyGroups
@@ -104,7 +105,12 @@ class QueueAndConsumers(Protocol):
 
 def _section_types(data: Mapping[str, Any]) -> dict[str, type[Record]]:
     """The records of those sections of which valid fields are worth checking when others are invalid."""
-    found: dict[str, type[Record]] = {"consumers": Consumers, "failures": Failures, "producers": Producers}
+    found: dict[str, type[Record]] = {
+        "consumers": Consumers,
+        "downstream": Downstream,
+        "failures": Failures,
+        "producers": Producers,
+    }
     for name, type_of in (("queue", _queue_type), ("arrivals", lambda value: choose("kind", KINDS, value))):
         try:
             found[name] = type_of(data.get(name))
@@ -147,6 +153,7 @@ class Scenario(Record):
 
     groups: which messages belong together (message groups, sessions); None: the workload knows none.
     producers: None: the broker has each message at its due instant.
+    downstream: None: handlers share nothing but the cores of their instance.
     horizon_s: how long to look; left out, it is the length of the trace. What is due at the horizon counts.
     warm_up_s: "auto", or how much of the start a summary leaves out.
     model: name of a shipped provider model or path of one; None: the provider's own.
@@ -158,6 +165,7 @@ class Scenario(Record):
     message_size_bytes: Bytes = 1024
     groups: AnyGroups | None = None
     failures: Failures = Failures()
+    downstream: Downstream | None = None
     producers: Producers | None = None
     queue: AnyQueue
     consumers: Consumers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+from engine_plans import Floats
 from numpy.typing import NDArray
 
 from qtune.engine.plan import (
@@ -70,6 +71,7 @@ FROM_SETTINGS = {
     *("a slow broker", "a link held up by an outage"),
     *("a short poll that may miss", "in flight as many as may be"),
     *("throttled for a while", "throttled with a quota of retries", "throttled without another try"),
+    *("downstream of few connections", "downstream with a pace", "downstream that refuses"),
 }
 FROM_ROWS = {
     *("several in one receive", "several in one settle", "several attempts", "renewed twice"),
@@ -78,6 +80,7 @@ FROM_ROWS = {
     *("lingered", "an attempt fails and the next is right", "long poll served", "renewers too few"),
     *("completed after its lock", "a link held up by a limit"),
     *("completed after its lock", "several groups drawn", "a group for each message"),
+    *("waited for the downstream", "refused downstream", "refused every time"),
 }
 
 
@@ -135,6 +138,9 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "throttled with a quota of retries": plan.retry_tokens > 0 and throttled,
         "throttled without another try": not plan.throttled_wait_s.size and throttled,
         "client costs": bool(result.states["core_busy_s"][-1] > 0.0),
+        "downstream of few connections": plan.downstream_connections > 0,
+        "downstream with a pace": plan.downstream_gap_s > 0.0,
+        "downstream that refuses": plan.downstream_rejects,
         "pause after an empty receive": plan.idle_pause_s > 0.0 and _answered(result, CALL_EMPTY),
     }
     return {name for name, happened in found.items() if happened}
@@ -185,6 +191,15 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
         "a link held up by a limit": plan.discipline != POLL
         and np.isin(deliveries["locked_s"][deliveries["locked_s"] > 0.0], _refills_s(plan)).any(),
         "long poll served": plan.discipline == POLL and (receive & served & (took_s > 0.5)).any(),
+        "waited for the downstream": (
+            0 < plan.downstream_connections < _most_at_once(deliveries["started_s"], deliveries["finished_s"])
+            and not plan.downstream_rejects
+            and not plan.backoff_s.size
+        ),
+        "refused downstream": result.states["refusals"][-1] > 0,
+        "refused every time": (
+            (deliveries["finished_s"] >= deliveries["started_s"]) & (deliveries["attempts"] == 0)
+        ).any(),
         "renewers too few": plan.renewers > 0 and plan.renew_after_s < plan.lock_s and unrenewed.any(),
     }
     return {name for name, happened in found.items() if happened}
@@ -197,3 +212,10 @@ def _refills_s(plan: Plan) -> NDArray[np.float64]:
         if plan.limit_message_cost[limit * len(CALL_OPS) + OP_RECEIVE] > 0.0:
             starts_s.append(np.arange(1, int(plan.horizon_s / period_s) + 1) * period_s)
     return np.concatenate(starts_s)
+
+
+def _most_at_once(begin_s: Floats, end_s: Floats) -> int:
+    """The most handlers that are at work at one time."""
+    begin_s, end_s = np.sort(begin_s[~np.isnan(begin_s)]), np.sort(end_s[~np.isnan(end_s)])
+    count = np.arange(1, begin_s.size + 1) - np.searchsorted(end_s, begin_s, "right")
+    return int(count.max(initial=0))

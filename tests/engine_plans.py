@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qtune.consumer import Consumers
 from qtune.distributions import Constant, Distribution, Exponential
+from qtune.downstream import Downstream
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL, Plan
 from qtune.result import Result
 from qtune.scenario import Scenario
@@ -83,7 +84,13 @@ def queue_plan(*, workers: int = 1, **fields: Any) -> Plan:
 
 @lru_cache(maxsize=512)
 def _scenario_like(
-    discipline: int, instances: int, workers: int, on_failure: str, senders: int, horizon_s: float
+    discipline: int,
+    instances: int,
+    workers: int,
+    on_failure: str,
+    senders: int,
+    horizon_s: float,
+    downstream: Downstream | None,
 ) -> Scenario:
     client = {LINK_SLIDING: "azure-processor", LINK_BURST: "azure-servicebus-7.15"}.get(discipline)
     queue = {"provider": "sqs"} if discipline == POLL else {"provider": "servicebus", "tier": "premium"}
@@ -91,10 +98,24 @@ def _scenario_like(
         arrivals={"kind": "poisson", "rate_per_s": 1.0},
         service_time={"family": "exponential", "mean_s": 1.0},
         failures={"on_failure": on_failure},
+        downstream=downstream,
         producers={"senders": senders} if senders else None,
         queue=queue,
         consumers=Consumers(instances=instances, workers=workers, client=client),
         horizon_s=horizon_s,
+    )
+
+
+def _downstream_of(plan: Plan) -> Downstream | None:
+    if not plan.attempt_waits:
+        return None
+    gap_s = plan.downstream_gap_s
+    return Downstream(
+        connections=plan.downstream_connections or None,
+        rate_per_s=1.0 / gap_s if gap_s else None,
+        burst=1 + round(plan.downstream_ahead_s / gap_s) if gap_s else None,
+        when_full="reject" if plan.downstream_rejects else "wait",
+        refusal_s=plan.refusal_s if plan.downstream_rejects else None,
     )
 
 
@@ -116,6 +137,7 @@ def result_of(engine: str, plan: Plan) -> Result:
             "abandon" if plan.abandons else "lock_expiry",
             plan.senders,
             plan.horizon_s,
+            _downstream_of(plan),
         ),
         seed=plan.seed,
         source=f"simulated:{engine}",

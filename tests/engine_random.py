@@ -105,6 +105,7 @@ def any_plan(pick: Pick, whole: Whole) -> Plan:
         **_with_groups(pick, _arrivals(pick, whole, rate_per_s, horizon_s, service_s)),
         **_receiving(pick, discipline, workers),
         **_broker(pick, lock_s, service_s, horizon_s),
+        **_downstream(pick, load),
         **_client(pick, lock_s, receivers * workers),
         **_faults(pick, horizon_s),
     )
@@ -213,6 +214,19 @@ def _broker(pick: Pick, lock_s: float, service_s: float, horizon_s: float) -> Fi
         "in_flight_most": pick(0, 0, 1, 12),
         "over_limit_fails": pick(False, True),
         "short_poll_steps": pick(0, streams.chance_steps(0.3)),
+    }
+
+
+def _downstream(pick: Pick, load: float) -> Fields:
+    connections, gap_s = pick((0, 0.0), (0, 0.0), (1, 0.0), (3, 0.0), (0, 0.9 / load), (2, 0.9 / load))
+    rejects = bool(connections or gap_s) and pick(False, True)
+    return {
+        "downstream_connections": connections,
+        "downstream_gap_s": gap_s,
+        "downstream_ahead_s": pick(0.0, 3.0) * gap_s,
+        "downstream_rejects": rejects,
+        # A refusal that takes no time, abandoned at once, would come back at once.
+        "refusal_s": pick(0.01, 0.1) if rejects else 0.0,
     }
 
 

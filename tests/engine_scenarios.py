@@ -39,6 +39,7 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
         service_time=_service_time(pick, service_s, arrivals["kind"]),
         failures=_failures(pick, service_s),
         groups=pick(None, {"kind": "even", "count": 3}, {"kind": "zipf", "count": 5, "exponent": 1.0}, OWN),
+        downstream=_downstream(pick, workers / service_s),
         producers=pick(None, {"senders": 1}, {"instances": 2, "senders": 3}),
         queue=queue,
         consumers={"instances": instances, "workers": workers, "cores": pick(1, 1, 2), **consumers},
@@ -116,6 +117,18 @@ def _failures(pick: Pick, service_s: float) -> Section:
         "on_failure": pick("abandon", "lock_expiry"),
         "retry": pick(None, None, retry),
     }
+
+
+def _downstream(pick: Pick, rate_per_s: float) -> Section | None:
+    bound = pick(
+        None,
+        None,
+        {"connections": 1},
+        {"connections": 3, "rate_per_s": 1.1 * rate_per_s},
+        {"rate_per_s": 0.8 * rate_per_s, "burst": 3},
+    )
+    full: Section = pick({}, {"when_full": "reject"}, {"when_full": "reject", "refusal_s": 0.02})
+    return {**bound, **full} if bound else None
 
 
 def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[Section, Section]:

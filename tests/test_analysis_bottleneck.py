@@ -70,6 +70,9 @@ OVERLOADED: dict[str, Scenario] = {
         service_time={"family": "constant", "mean_s": 0.001},
     ),
     "senders": scenario(250.0, consumers={"workers": 50}, producers={"instances": 2, "senders": 1}),
+    "a pool": scenario(
+        25.0, consumers={"workers": 20, "receive_wait_s": 20.0}, downstream={"connections": 2}
+    ),
     "cores": scenario(4500.0, consumers={"workers": 700, "receive_wait_s": 20.0}, horizon_s=5.0),
 }
 
@@ -80,7 +83,7 @@ def test_the_binding_ceiling_is_named_and_its_change_lifts_it(name: str) -> None
     tried = OVERLOADED[name]
     explanation = explained(tried)
     binding = explanation.binding
-    assert binding.rule in ("R4", "R5")
+    assert binding.rule in ("R4", "R5", "R13")
     assert binding.broken
     setup = setup_of(tried)
     assert setup.rate_per_s is not None
@@ -91,6 +94,34 @@ def test_the_binding_ceiling_is_named_and_its_change_lifts_it(name: str) -> None
     after = rule(explained(lifted.with_(horizon_s=5.0)), binding.rule, binding.subject)
     assert after.ratio <= ROOM + 1e-9
     assert capacity_per_s(lifted) > capacity_per_s(tried)
+
+
+def test_a_rate_has_no_setting_that_lifts_it() -> None:
+    """More load than the rate of an interface allows is said, and that nothing on this side gives it more room."""
+    slow = scenario(25.0, consumers={"workers": 20, "receive_wait_s": 20.0}, downstream={"rate_per_s": 20.0})
+    binding = explained(slow).binding
+    assert (binding.rule, binding.subject, binding.setting) == ("R13", "downstream turns", None)
+    assert binding.ratio == pytest.approx(25.0 / 20.0)
+    assert "no single setting" in binding.change
+
+
+def test_more_workers_than_a_refusing_downstream_takes_break_a_rule() -> None:
+    """Three workers in each of two instances, for a downstream that takes four: two workers fit."""
+    tried = scenario(
+        40.0,
+        consumers={"instances": 2, "workers": 3, "receive_wait_s": 20.0},
+        downstream={"connections": 4, "when_full": "reject"},
+        failures={"on_failure": "lock_expiry"},
+    )
+    finding = rule(explained(tried), "R13", "refused attempts")
+    assert finding.broken
+    assert (finding.setting, finding.value) == ("consumers.workers", 2)
+    fitting = changed(tried, finding)
+    assert not rule(explained(fitting), "R13", "refused attempts").broken
+    assert summarize(simulate(fitting)).refusals.value == 0.0
+    assert summarize(simulate(tried)).refusals.value > 0.0
+    none_fits = tried.replace("downstream.connections", 1)
+    assert "or fewer instances" in rule(explained(none_fits), "R13", "refused attempts").change
 
 
 def test_the_change_is_the_smallest_that_lifts() -> None:

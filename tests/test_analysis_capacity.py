@@ -96,6 +96,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "queue": {**BUS, "credits_per_s": 50.0},
         "consumers": {"workers": 8, "client": "azure-processor", "prefetch": 20},
     },
+    "downstream pool": {
+        "queue": SQS,
+        "consumers": {"workers": 10, "receive_wait_s": 20.0},
+        "downstream": {"connections": 3},
+    },
+    "downstream rate": {
+        "queue": SQS,
+        "consumers": {"workers": 10, "receive_wait_s": 20.0},
+        "failures": {"rate": 0.2, "retry": {"attempts": 2}},
+        "downstream": {"rate_per_s": 50.0, "burst": 5},
+    },
+    "downstream that refuses": {
+        "queue": {**SQS, "visibility_timeout_s": 1.0},
+        "consumers": {"workers": 10, "receive_wait_s": 20.0},
+        "failures": {"on_failure": "lock_expiry", "retry": {"attempts": 5, "base_s": 0.01}},
+        "downstream": {"connections": 3, "when_full": "reject"},
+    },
     "client cores": {
         "queue": SQS,
         "consumers": {"workers": 400, "receive_wait_s": 20.0},
@@ -128,6 +145,20 @@ def test_no_overloaded_run_passes_the_capacity_and_some_come_near(name: str) -> 
     start_up = 4.0 * ceiling / horizon_s / ceiling  # what may be in hand at the end
     assert left / horizon_s <= ceiling * (1.0 + error) + start_up
     assert left / horizon_s >= 0.75 * ceiling
+
+
+def test_what_a_downstream_refuses_may_leave_faster_than_it_could_serve() -> None:
+    """With a bound on deliveries refused messages are dead-lettered; no capacity forbids a load for their service."""
+    setting = {
+        "queue": {**SQS, "max_receive_count": 2},
+        "downstream": {"connections": 1, "when_full": "reject", "refusal_s": 0.002},
+    }
+    tried = scenario("downstream pool", 300.0, **setting)
+    run = simulate(tried, seed=3)
+    left = int(np.isfinite(run.messages["left_s"]).sum()) / tried.horizon_s
+    assert left > 2.0 / 0.03  # more than twice what one connection could serve
+    assert left <= capacity_per_s(tried)
+    assert setup_of(tried).may_refuse
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -20,7 +20,7 @@ PACKAGE = Path(qtune.__file__).parent
 # Module or folder of qtune -> what it may import from qtune. "shipped" may be imported by anything.
 FOUNDATION = {"errors", "units", "shipped"}
 QUANTITIES = FOUNDATION | {"records", "distributions", "exactmath", "traces", "shapes"}
-PARTS = {"arrivals", "groups", "producer", "consumer", "autoscaling", "faults"}
+PARTS = {"arrivals", "groups", "producer", "consumer", "downstream", "autoscaling", "faults"}
 WORDS = QUANTITIES | PARTS | {"providers", "scenario"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": WORDS | {"result"},
     "simulation": FOUNDATION | {"scenario", "engine", "result", "digest"},
     "adapters": WORDS | {"result"},
-    "analysis": FOUNDATION | {"distributions", "providers", "scenario", "result"},
+    "analysis": FOUNDATION | {"distributions", "downstream", "providers", "scenario", "result"},
     "calibration": WORDS | {"result", "analysis", "engine", "simulation"},
     "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
     "verification": FOUNDATION

@@ -6,6 +6,7 @@ import pytest
 
 import qtune
 from qtune.consumer import Consumers, Failures
+from qtune.downstream import Downstream
 from qtune.providers import all_providers
 from qtune.providers.base import Rule
 from qtune.records import yaml_name
@@ -18,7 +19,12 @@ RULES = [(name, rule) for name, provider in PROVIDERS.items() for rule in provid
 
 def settings_of(provider: str) -> set[str]:
     """Every place in a scenario for this provider, as YAML has it."""
-    sections = {"queue": PROVIDERS[provider].queue_type, "consumers": Consumers, "failures": Failures}
+    sections = {
+        "queue": PROVIDERS[provider].queue_type,
+        "consumers": Consumers,
+        "downstream": Downstream,
+        "failures": Failures,
+    }
     found = {yaml_name(name) for name in Scenario.model_fields}
     for section, record in sections.items():
         found |= {f"{section}.{yaml_name(name)}" for name in record.model_fields}

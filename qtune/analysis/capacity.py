@@ -11,7 +11,7 @@ for t seconds lets at most n / t messages through a second (Little's law).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qtune.analysis.grids import low_grid
@@ -21,7 +21,15 @@ from qtune.providers.base import Op, RateLimit
 from qtune.scenario import Scenario
 
 Resource = Literal[
-    "workers", "places in hand", "receive calls", "client cores", "broker calls", "senders", "credits"
+    "workers",
+    "places in hand",
+    "receive calls",
+    "client cores",
+    "broker calls",
+    "senders",
+    "credits",
+    "downstream connections",
+    "downstream turns",
 ]
 
 
@@ -67,8 +75,10 @@ def capacity_per_s(scenario: Scenario) -> float:
 
 def capacity_of(setup: Setup) -> Capacity:
     """All ceilings of a setup."""
+    setup = replace(setup, work=setup.least_work)
     found = [workers_ceiling(setup), *_places(setup), *_receive_calls(setup), *_cores(setup), *_broker(setup)]
     found += [ceiling for limit in setup.rate_limits for ceiling in _rate_limit(setup, limit)]
+    found += _downstream(setup)
     if setup.senders:
         held_s = setup.calls.send.mean
         if setup.calls.calls_served_at_once:
@@ -217,3 +227,25 @@ def _rate_limit(setup: Setup, limit: RateLimit) -> list[Ceiling]:
     formula = "credits of a period / (credits per message * period)"
     held_s = spent * limit.period_s
     return [Ceiling(resource="credits", places=limit.credits + dearest - 1, held_s=held_s, formula=formula)]
+
+
+def _downstream(setup: Setup) -> list[Ceiling]:
+    """What all handlers share: each attempt holds a connection, and takes a turn of the rate."""
+    downstream, attempts = setup.downstream, setup.work.attempts
+    found: list[Ceiling] = []
+    if downstream is None or attempts <= 0.0:
+        return found
+    if downstream.connections is not None:
+        held_s, formula = attempts * setup.service.mean, "connections / service time"
+        found.append(
+            Ceiling(
+                resource="downstream connections",
+                places=downstream.connections,
+                held_s=held_s,
+                formula=formula,
+            )
+        )
+    if downstream.rate_per_s is not None:
+        held_s, formula = attempts / downstream.rate_per_s, "rate / attempts"
+        found.append(Ceiling(resource="downstream turns", places=1, held_s=held_s, formula=formula))
+    return found

@@ -17,9 +17,11 @@ ROOM: Final = 0.8
 
 _TRIES: Final = 32
 
+_RULES: Final = {"places in hand": "R5", "downstream connections": "R13", "downstream turns": "R13"}
+
 
 def ceiling_findings(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[Finding]:
-    """R4 for every resource, and R5 for the places in hand, under so many messages per second."""
+    """R4 for every resource, R5 for places in hand, R13 for a downstream, under so many messages per second."""
     return [_finding(ceiling, scenario, setup, demand_per_s) for ceiling in capacity_of(setup).ceilings]
 
 
@@ -37,7 +39,7 @@ def _finding(ceiling: Ceiling, scenario: Scenario, setup: Setup, demand_per_s: f
                 setting, change = candidate, f"{candidate}: {now} -> {value}"
                 break
     return Finding(
-        rule="R5" if ceiling.resource == "places in hand" else "R4",
+        rule=_RULES.get(ceiling.resource, "R4"),
         subject=ceiling.resource,
         ratio=ratio,
         text=text,
@@ -61,6 +63,9 @@ def _settings_of(resource: Resource, setup: Setup) -> list[tuple[str, int]]:
         return []
     if resource == "broker calls":
         return [batch] if polls else []
+    if setup.downstream is not None and resource in ("downstream connections", "downstream turns"):
+        connections = setup.downstream.connections
+        return [("downstream.connections", connections)] if connections is not None else []
     if resource == "workers":
         return [workers, instances]
     if not polls:

@@ -52,6 +52,8 @@ UNITS: Final[Mapping[str, str]] = MappingProxyType(
         "rejected": "1",
         "error_rate": "1",
         "client_core_utilization": "1",
+        "downstream_utilization": "1",
+        "refusals": "1",
         "backlog_mean": "1",
         "backlog_most": "1",
         "empty_receives_per_s": "1/s",
@@ -63,7 +65,10 @@ UNITS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 SHARES: Final = frozenset(
-    {"utilization", "duplicates", "error_rate", "client_core_utilization", "batch_efficiency"}
+    {
+        *("utilization", "duplicates", "error_rate", "client_core_utilization", "batch_efficiency"),
+        "downstream_utilization",
+    }
 )
 """The numbers that are a part of a whole, and so never above 1."""
 
@@ -74,6 +79,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "duplicates": "no message was delivered",
         "error_rate": "no message fell due",
         "client_core_utilization": "the client's processor time was not seen",
+        "downstream_utilization": "the scenario has no downstream with connections, or it was not seen",
+        "refusals": "the scenario has no downstream, or it was not seen",
         "backlog_mean": "the state was not sampled after the warm-up",
         "backlog_most": "the state was not sampled after the warm-up",
         "batch_efficiency": "no receive call brought a message",
@@ -167,14 +174,32 @@ def of_states(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float
     """The numbers that the sampled state tells, by name."""
     states = result.states[int(np.searchsorted(result.states["time_s"], warm_up_s)) :]
     if not states.size:
-        names = ("client_core_utilization", "backlog_mean", "backlog_most")
+        names = (
+            "client_core_utilization",
+            "downstream_utilization",
+            "refusals",
+            "backlog_mean",
+            "backlog_most",
+        )
         return dict.fromkeys(names, math.nan)
     span_s = float(states["time_s"][-1] - states["time_s"][0])
     core_s = float(states["core_busy_s"][-1] - states["core_busy_s"][0])
     return {
         "client_core_utilization": _share(core_s, setup.cores * span_s),
+        **_of_downstream(states, setup, span_s),
         "backlog_mean": float(states["backlog"].mean()),
         "backlog_most": float(states["backlog"].max()),
+    }
+
+
+def _of_downstream(states: Table, setup: Setup, span_s: float) -> dict[str, float]:
+    """How busy the connections were, and how many attempts were refused; NaN without a downstream."""
+    if setup.downstream is None:
+        return {"downstream_utilization": math.nan, "refusals": math.nan}
+    busy_s = float(states["downstream_busy_s"][-1] - states["downstream_busy_s"][0])
+    return {
+        "downstream_utilization": _share(busy_s, (setup.downstream.connections or 0) * span_s),
+        "refusals": float(states["refusals"][-1] - states["refusals"][0]),
     }
 
 

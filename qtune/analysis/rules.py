@@ -9,8 +9,9 @@ R4  the offered load must fit through every resource: workers, calls, cores, sen
 R5  places in hand must cover the round trip to the broker, or workers wait for messages
 R8  receives that find nothing are paid for like all others
 R9  each handler that outlasts its lock needs a renewer of its own
+R13 the fleet must not want more of a shared downstream than it has
 
-Rules about groups, functions and scaling (R6, R7, R10 to R13) speak of what these scenarios do not have.
+Rules about groups, functions and scaling (R6, R7, R10 to R12) speak of what these scenarios do not have.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def findings_of(setup: Setup, demand_per_s: float, summary: Summary) -> tuple[Fi
     demand_per_s: messages per second that want to get through. summary: of the runs, for what polling cost.
     """
     found = ceiling_findings(summary.scenario, setup, demand_per_s)
-    found += [*_waiting_rule(setup), _handler_rule(setup), *_renewers(setup)]
+    found += [*_waiting_rule(setup), _handler_rule(setup), *_renewers(setup), *_refusals(setup)]
     tightest_first = sorted(found, key=lambda finding: -finding.ratio)
     return (*tightest_first, *_empty_receives(summary, setup))
 
@@ -165,6 +166,30 @@ def _renewers(setup: Setup) -> Iterator[Finding]:
         change=f"{setting}: {behaviour.renewers} -> {workers}",
         setting=setting,
         value=workers,
+    )
+
+
+def _refusals(setup: Setup) -> Iterator[Finding]:
+    """R13: handlers that can be at work at a time, against the connections of a downstream that refuses the others."""
+    downstream, instances, workers = setup.downstream, setup.instances, setup.workers_each
+    if downstream is None or not downstream.rejects or downstream.connections is None:
+        return
+    ratio = setup.workers / downstream.connections
+    change, setting, value = "", None, None
+    if ratio > 1.0:
+        change = f"downstream.connections: {downstream.connections} -> {setup.workers}, or fewer instances"
+        fewer = downstream.connections // instances
+        if fewer:
+            setting, value = "consumers.workers", fewer
+            change = f"{setting}: {workers} -> {fewer}, or downstream.connections: {setup.workers}"
+    yield Finding(
+        rule="R13",
+        subject="refused attempts",
+        ratio=ratio,
+        text=f"{setup.workers} workers need a downstream that takes {downstream.connections} and refuses the others",
+        change=change,
+        setting=setting,
+        value=value,
     )
 
 

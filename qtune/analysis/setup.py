@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from qtune.distributions import Distribution
+from qtune.downstream import Downstream
 from qtune.providers.base import CallModel, DeliverySemantics, RateLimit, ReceiveBehaviour
 from qtune.scenario import Scenario
 
@@ -24,12 +25,13 @@ class Work:
     deliveries. The means below are those of the truncated geometric distributions that follow.
 
     deliveries: how often it is handed out. settles: how many of them end with a call to the broker.
-    handler_s: worker time in handlers and in the waits between their attempts.
+    handler_s: worker time in handlers and in the waits between their attempts. attempts: how many of them.
     """
 
     deliveries: float
     settles: float
     handler_s: float
+    attempts: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +45,7 @@ class Setup:
     senders: of all producers together; 0 when the broker has each message at its due instant. senders_each:
     of one.
     rate_limits: those that always apply; one that a fault brings is over some day.
+    refused_s: worker time of a message that is refused downstream every time; inf: none ever leaves so.
     """
 
     arrivals: str
@@ -61,6 +64,8 @@ class Setup:
     message_bytes: int
     abandons: bool
     disturbed: bool
+    downstream: Downstream | None
+    refused_s: float
     rate_limits: tuple[RateLimit, ...] = ()
 
     @property
@@ -82,6 +87,23 @@ class Setup:
     def offered_load(self) -> float | None:
         """Worker time that falls due per second, in erlangs, by the plan; None for a closed loop."""
         return None if self.rate_per_s is None else self.rate_per_s * self.work.handler_s
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether a message can leave without service: refused downstream until it is dead-lettered."""
+        return math.isfinite(self.refused_s)
+
+    @property
+    def least_work(self) -> Work:
+        """The least that a message costs until it leaves; less than its work where a downstream may refuse it.
+
+        A message is either served at least once or refused in every attempt.
+        """
+        if not self.may_refuse:
+            return self.work
+        handler_s = min(self.work.handler_s, self.service.mean, self.refused_s)
+        settles = self.work.settles if self.abandons else 0.0
+        return replace(self.work, handler_s=handler_s, settles=settles, attempts=0.0)
 
     @property
     def most_per_receive(self) -> int:
@@ -115,6 +137,8 @@ def setup_of(scenario: Scenario) -> Setup:
         abandons=scenario.failures.on_failure == "abandon",
         disturbed=bool(scenario.faults),
         rate_limits=tuple(limit for limit in scenario.rate_limits() if limit.end_s == math.inf),
+        downstream=scenario.downstream,
+        refused_s=_refused_s(scenario),
     )
 
 
@@ -162,7 +186,17 @@ def work_of(scenario: Scenario, service_mean_s: float) -> Work:
         deliveries=(1.0 - share) * normal.deliveries + share * poison.deliveries,
         settles=(1.0 - share) * settles[0] + share * settles[1],
         handler_s=(1.0 - share) * normal.handler_s + share * poison.handler_s,
+        attempts=(1.0 - share) * normal.attempts + share * poison.attempts,
     )
+
+
+def _refused_s(scenario: Scenario) -> float:
+    """How long a worker is with a message whose every attempt is refused downstream, until it is dead-lettered."""
+    downstream, failures, most = scenario.downstream, scenario.failures, scenario.semantics().max_deliveries
+    if downstream is None or not downstream.rejects or not most:
+        return math.inf
+    waits_s = failures.retry.waits_s() if failures.retry else ()
+    return most * (failures.attempts * (downstream.refusal_s or 0.0) + sum(waits_s))
 
 
 def _work(
@@ -177,4 +211,5 @@ def _work(
         deliveries, attempts_mean = float(most or 1), float(attempts)
     waiting_s = sum(failure ** (k + 1) * wait_s for k, wait_s in enumerate(waits_s))
     handler_s = deliveries * (attempts_mean * service_mean_s + waiting_s)
-    return Work(deliveries=deliveries, settles=deliveries, handler_s=handler_s)
+    attempts_all = deliveries * attempts_mean
+    return Work(deliveries=deliveries, settles=deliveries, handler_s=handler_s, attempts=attempts_all)

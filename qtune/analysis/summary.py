@@ -51,6 +51,7 @@ class Summary:
     capacity_per_s: the ceiling from theory. offered_load: erlangs by the plan. utilization: measured share
     of worker
         time in handlers. client_core_utilization: the same of the client's cores.
+    downstream_utilization: the same of a downstream's connections. refusals: attempts per run that it refused.
     amplification: deliveries per message delivered. duplicates: share of messages handled with success
     twice or more. lost_locks, handler_calls, wasted_handler_calls (the lock was lost before they were settled),
     dead_letters, expired, rejected:

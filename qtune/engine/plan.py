@@ -5,7 +5,7 @@ place in the calendar, with at most one pending instant. What happens at equal t
 smallest first, in this order:
 
     arrivals            a message falls due (before anything else of that instant sees the queue)
-    workers             a handler ends, a settle is confirmed
+    workers             a handler begins an attempt that may have to wait, a handler ends, a settle is confirmed
     background          settles and releases that no worker waits for, by delivery number
     requests            a poll or credit reaches the broker, a long poll runs out, a response lands (polling)
     landings            messages that the broker pushed reach the client (links)
@@ -104,6 +104,14 @@ class Plan:
     backoff_s: Floats = field(
         default_factory=lambda: NO_FLOATS
     )  # wait before the 2nd, 3rd ... attempt inside one delivery
+
+    # The downstream of all handlers: each attempt holds a connection, and begins no earlier than the pace allows. That
+    # is GCRA's (ITU-T I.371), a token bucket: each start moves the next due one on by a gap, and may be so far ahead.
+    downstream_connections: int = 0  # 0: no bound
+    downstream_gap_s: float = 0.0  # 0: no bound
+    downstream_ahead_s: float = 0.0
+    downstream_rejects: bool = False
+    refusal_s: float = 0.0
 
     # Producers: 0 senders means that the broker has a message at its due instant.
     senders: int = 0
@@ -210,6 +218,11 @@ class Plan:
     def clients(self) -> int:
         """Client objects of consumers and, after them, of senders: what shares retry tokens."""
         return self.consumers + -(-self.senders // self.senders_each)
+
+    @property
+    def attempt_waits(self) -> bool:
+        """Whether an attempt of a handler may have to wait for what handlers share."""
+        return self.downstream_connections > 0 or self.downstream_gap_s > 0.0
 
     @property
     def samples(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from qtune.arrivals import Schedule
 from qtune.distributions import Constant, Exponential
+from qtune.downstream import Downstream
 from qtune.engine import streams
 from qtune.engine.plan import (
     DRAWN_GROUPS,
@@ -77,6 +78,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         poison_steps=streams.chance_steps(scenario.failures.poison),
         abandons=scenario.failures.on_failure == "abandon",
         backoff_s=np.array(retry.waits_s() if retry else (), np.float64),
+        **_downstream(scenario.downstream),
         senders=scenario.producers.senders_total if scenario.producers else 0,
         lock_s=semantics.lock_s,
         max_deliveries=semantics.max_deliveries,
@@ -123,6 +125,22 @@ def _grouping(scenario: Scenario) -> dict[str, Any]:
         1.0  # a sum of shares may end a bit below, and nobody draws beyond it
     )
     return {"grouping": DRAWN_GROUPS, "group_ends": ends}
+
+
+def _downstream(downstream: Downstream | None) -> dict[str, Any]:
+    """What all handlers share."""
+    if downstream is None:
+        return {}
+    gap_s = 1.0 / downstream.rate_per_s if downstream.rate_per_s else 0.0
+    # Added up one by one, as the engines move the pace on, so that a whole burst fits to the last bit.
+    ahead_s = float(np.append(0.0, np.cumsum(np.full((downstream.burst or 1) - 1, gap_s)))[-1])
+    return {
+        "downstream_connections": downstream.connections or 0,
+        "downstream_gap_s": gap_s,
+        "downstream_ahead_s": ahead_s,
+        "downstream_rejects": downstream.rejects,
+        "refusal_s": downstream.refusal_s or 0.0,
+    }
 
 
 def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:

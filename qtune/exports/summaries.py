@@ -48,7 +48,7 @@ def describe_summary(summary: Summary) -> Report:
             latency_section(summary),
             _stages_section(summary),
             _numbers_section("Beside the percentiles", _WORK, summary.numbers),
-            _numbers_section("Utilization", _USE, summary.numbers),
+            _numbers_section("Utilization", _use_of(summary.scenario), summary.numbers),
             _cost_section(summary),
             Section(title="What binds", notes=tuple(binding_lines(explanation))),
             Section(title="What this rests on", notes=tuple(_assumptions(summary))),
@@ -59,6 +59,16 @@ def describe_summary(summary: Summary) -> Report:
             "priors": priors_of(summary.scenario),
         },
     )
+
+
+def _use_of(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
+    """What is used of the things that a scenario has."""
+    yield from _USE
+    if scenario.downstream is not None:
+        if scenario.downstream.connections is not None:
+            yield "downstream_utilization", "downstream", "share", "of the time of its connections"
+        if scenario.downstream.rejects:
+            yield "refusals", "refused attempts", "", "in a run, by the downstream"
 
 
 def setup_text(scenario: Scenario) -> str:

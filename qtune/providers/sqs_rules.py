@@ -90,6 +90,11 @@ RULES: tuple[Rule, ...] = (
         setting="consumers.receive_wait",
     ),
     modelled(
+        "Lambda: an invocation beyond the reserved concurrency is throttled; its receive counts, and the timeout runs",
+        _LAMBDA,
+        setting="downstream.when_full",
+    ),
+    modelled(
         "a short poll asks a random part of the servers and may miss messages that are there; how large is assumed",
         _MODEL,
         setting="consumers.receive_wait",

@@ -173,7 +173,7 @@ class Screen:
             binding = capacity.ceilings[0].resource
             return f"unstable: the offered load of {rate} reaches the capacity of {most}, bound by {binding}"
         utilization, cpu = (self.question.targets.get(metric) for metric in ("utilization", "cpu"))
-        if utilization is not None and setup.offered_load is not None:
+        if utilization is not None and setup.offered_load is not None and not setup.may_refuse:
             share = setup.offered_load / setup.workers
             if share > utilization.bound:
                 return (

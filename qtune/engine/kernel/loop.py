@@ -14,6 +14,7 @@ from qtune.engine.kernel.background import background_is_due, release_unread
 from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_is_live, open_door, think
 from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
+from qtune.engine.kernel.downstream import worked_s
 from qtune.engine.kernel.limits import refill
 from qtune.engine.kernel.receivers import (
     call_ends,
@@ -251,6 +252,8 @@ def sample(w, now_s):  # type: ignore[no-untyped-def]
     row = w.states[b.tick]
     row.time_s = now_s
     row.core_busy_s = b.core_busy_s
+    row.downstream_busy_s = worked_s(w, now_s) if p.attempt_waits else 0.0
+    row.refusals = b.refusals
     row.unsent = b.unsent
     row.backlog = b.backlog
     row.in_flight = b.in_flight

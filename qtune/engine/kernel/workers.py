@@ -10,6 +10,7 @@ from qtune.engine.kernel.broker import add_call, served_at, settle_one
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.downstream import HANDLING, attempt_in_turn
 from qtune.engine.kernel.draws import happens, trip_s, value
 from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.receivers import CLOSING, FREE, close_call, is_over, open_call
@@ -27,11 +28,11 @@ from qtune.result import (
 PAUSED = 1
 OPENING = 2
 CALLING = 3
-HANDLING = 4
 AT_BROKER = 5
 SETTLING = 6
 COMPUTING = 8
 TRYING_AGAIN = 9
+ATTEMPTING = 10
 
 NOBODY = -1
 
@@ -137,9 +138,15 @@ def start(w, worker, delivery, now_s):  # type: ignore[no-untyped-def]
     row.started_s = compute(w, row.consumer, p.message_cost_s, now_s)
     its.started_s = row.started_s
     its.worker = worker
-    attempt(w, worker, its.message, its.delivery_no)
     if not p.credit_at_settle:
         receiver.freed += 1
+    if p.attempt_waits > 0:
+        row.phase = ATTEMPTING
+        row.tries = 0
+        row.attempts = 0
+        set_slot(w, w.slots.workers + worker, row.started_s)
+        return True
+    attempt(w, worker, its.message, its.delivery_no)
     row.phase = HANDLING
     ends_s = row.finished_s
     settles = row.succeeded == 1 or p.abandons
@@ -191,6 +198,8 @@ def worker_is_due(w, worker, now_s):  # type: ignore[no-untyped-def]
         set_slot(w, w.slots.workers + worker, served_s + row.half_s)
     elif row.phase == TRYING_AGAIN:
         begin_settle(w, worker, row.settles_all, now_s)
+    elif row.phase == ATTEMPTING:
+        attempt_in_turn(w, worker, now_s)
     else:
         set_slot(w, w.slots.workers + worker, inf)
         row.phase = FREE if row.phase == PAUSED else OPENING

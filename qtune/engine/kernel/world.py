@@ -23,12 +23,12 @@ def _record(floats: str, integers: str) -> np.dtype[Any]:
 
 
 BROKER: Final = _record(
-    "next_due_s area segment_area core_busy_s",
+    "next_due_s area segment_area core_busy_s next_start_s downstream_busy_s",
     "created entered next_to_send unsent messages_from segment "
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
-    "pauses tick changed sure flows_short held",
+    "pauses tick changed sure flows_short held refusals",
 )
 CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -38,7 +38,7 @@ RECEIVER: Final = _record(
 )
 WORKER: Final = _record(
     "started_s finished_s settle_start_s half_s",
-    "phase receiver consumer delivery succeeded attempts handled renewer settles_all refused spent",
+    "phase receiver consumer delivery succeeded attempts tries handled renewer settles_all refused spent",
 )
 RENEWER: Final = _record(
     "due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer refused spent"
@@ -79,6 +79,7 @@ _EXTRA: Final = [
     "refuses",
     "holds_up",
     "slows",
+    "attempt_waits",
 ]
 PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in _NUMBERS]
@@ -149,6 +150,9 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "customers": (CUSTOMER, 1),
     "core_free_s": (FLOAT64, 2),
     "call_slot_free_s": (FLOAT64, 1),
+    "downstream_free_s": (FLOAT64, 1),
+    "attempt_start_s": (FLOAT64, 1),
+    "attempt_end_s": (FLOAT64, 1),
     "buffer": (INT64, 2),
     "land_s": (FLOAT64, 2),
     "flow_s": (FLOAT64, 2),
@@ -167,7 +171,14 @@ MAY_BE_EMPTY: Final = frozenset(
     {"due_s", "segment_start_s", "segment_rate_per_s", "service_s"}
     | {"group_ends", "group_of", "backoff_s", "pause_start_s", "pause_end_s", "call_slot_free_s"}
     | {"limit_credits", "limit_period_s", "limit_start_s", "limit_end_s", "limit_call_cost"}
-    | {"limit_message_cost", "limit_used", "limit_until_s", "throttled_wait_s", "failed_wait_s"}
+    | {
+        "limit_message_cost",
+        "limit_used",
+        "limit_until_s",
+        "throttled_wait_s",
+        "failed_wait_s",
+        "downstream_free_s",
+    }
     | {"outage_start_s", "outage_end_s", "slow_start_s", "slow_end_s", "slow_factor"}
 )
 """What a plan may have none of; the compiler is told that no other array is empty."""
@@ -257,6 +268,7 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
         "customers": _records(max(1, plan.customers), CUSTOMER),
         "core_free_s": np.zeros((consumers, plan.cores)),
         "call_slot_free_s": np.zeros(plan.calls_served_at_once),
+        **_shared(plan),
         "buffer": np.zeros((receivers, width), np.int64),
         "land_s": np.zeros((receivers, width if plan.discipline != POLL else 1)),
         "flow_s": np.zeros((receivers, flows)),
@@ -271,6 +283,16 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
         "pending": _records(1, PENDING),
     }
     return World(arrays)
+
+
+def _shared(plan: Plan) -> dict[str, Array]:
+    """What all handlers share, and when the attempt of each of them is served."""
+    attempts = plan.workers_total if plan.attempt_waits else 1
+    return {
+        "downstream_free_s": np.zeros(plan.downstream_connections),
+        "attempt_start_s": np.zeros(attempts),
+        "attempt_end_s": np.zeros(attempts),
+    }
 
 
 def grown(world: World, code: int) -> World:
@@ -335,6 +357,7 @@ def _plan_record(plan: Plan) -> Array:
     record["refuses"] = plan.refuses
     record["holds_up"] = plan.holds_up
     record["slows"] = plan.slows
+    record["attempt_waits"] = plan.attempt_waits
     record["most_at_once"] = _most_at_once(plan)
     return record
 

@@ -33,9 +33,11 @@ class Consumer:
         self.idle_renewers: list[Renewer] = []
         self.to_renew: deque[tuple[Worker, int]] = deque()
         self.receivers = [self._receiver(number * plan.receivers + place) for place in range(plan.receivers)]
-        for receiver in self.receivers:
-            for place in range(plan.workers):
-                Worker(receiver, receiver.number * plan.workers + place)
+        self.workers = [
+            Worker(receiver, receiver.number * plan.workers + place)
+            for receiver in self.receivers
+            for place in range(plan.workers)
+        ]
 
     def _receiver(self, number: int) -> Receiver:
         discipline = self.model.plan.discipline

@@ -10,6 +10,7 @@ from qtune.engine.reference.broker import Broker
 from qtune.engine.reference.clients import Client
 from qtune.engine.reference.clock import Clock, Slot
 from qtune.engine.reference.consumer import Consumer
+from qtune.engine.reference.downstream import Downstream
 from qtune.engine.reference.draws import Draws
 from qtune.engine.reference.rows import Rows, Table
 from qtune.engine.reference.source import Source
@@ -39,6 +40,7 @@ class Model:
         )
         self.clients = [Client(plan, self.draws) for _ in range(plan.clients)]
         self.broker = Broker(self)
+        self.downstream = Downstream(plan, self.clock)
         self.background = Background(self)
         self.source = Source(self)
         self.consumers = [Consumer(self, number) for number in range(plan.consumers)]
@@ -90,6 +92,8 @@ class Model:
                 (
                     self.clock.now,
                     self.core_busy_s,
+                    self.downstream.worked_s(self.consumers),
+                    self.downstream.refusals,
                     self.source.unsent,
                     broker.backlog,
                     broker.in_flight,

@@ -39,6 +39,7 @@ class Worker:
         self.slot = Slot(self.clock, self.model.slots.workers + number)
         self.handled: list[int] = []
         self.started_s = 0.0
+        self.attempt_s = (0.0, 0.0)
         self.delivery = -1
         self.renewer: Renewer | None = None
         self.clock.process(self.run_calls() if self.plan.discipline == LINK_BURST else self.run())
@@ -78,33 +79,63 @@ class Worker:
         self.model.busy_workers += 1
         self.delivery, row.worker = delivery, self.number
         self.started_s = row.started_s = self.consumer.compute(plan.message_cost_s)
-        succeeded, attempts, finished_s = self.attempt(row.message, row.delivery_no, self.started_s)
         self.receiver.taken()
         if plan.renewers:
             self.consumer.start_renewing(self)
         self.receiver.look()
-        yield self.slot.at(finished_s)
-        row.attempts, row.finished_s = attempts, finished_s
+        if plan.attempt_waits:
+            yield self.slot.at(self.started_s)
+            succeeded, attempts = yield from self.attempt_in_turn(row.message, row.delivery_no)
+        else:
+            succeeded, attempts, finished_s = self.attempt(row.message, row.delivery_no, self.started_s)
+            yield self.slot.at(finished_s)
+        row.attempts, row.finished_s = attempts, clock.now
         yield from self.finish(delivery, succeeded)
         self.model.busy_workers -= 1
 
     def attempt(self, message: int, delivery_no: int, started_s: float) -> tuple[bool, int, float]:
         """Whether the handler succeeds, after how many attempts, and when it is through with them."""
-        plan, draws = self.plan, self.model.draws
-        poison = draws.happens(streams.POISON, message, 0, plan.poison_steps)
         time_s, attempt = started_s, 0
         while True:
-            if plan.service_s.size:
-                time_s = time_s + self.model.service_s[message]
-            else:
-                key = delivery_no * streams.ATTEMPTS_MOST + attempt
-                time_s = time_s + draws.value(streams.SERVICE, streams.SERVICE, message, key)
             key = delivery_no * streams.ATTEMPTS_MOST + attempt
-            fails = poison or draws.happens(streams.FAIL, message, key, plan.fail_steps)
+            time_s = time_s + self.service_s(message, key)
+            fails = self.fails(message, key)
             attempt += 1
-            if not fails or attempt > plan.backoff_s.size:
+            if not fails or attempt > self.plan.backoff_s.size:
                 return not fails, attempt, time_s
-            time_s = time_s + float(plan.backoff_s[attempt - 1])
+            time_s = time_s + float(self.plan.backoff_s[attempt - 1])
+
+    def attempt_in_turn(self, message: int, delivery_no: int) -> Generator[Any, Any, tuple[bool, int]]:
+        """The same where attempts share a downstream: each asks it when it begins, and only some are served."""
+        attempt = served = 0
+        while True:
+            key = delivery_no * streams.ATTEMPTS_MOST + attempt
+            need_s = self.service_s(message, key)
+            start_s = self.model.downstream.ask(need_s)
+            if start_s is None:
+                fails, end_s = True, self.clock.now + self.plan.refusal_s
+            else:
+                fails, end_s = self.fails(message, key), start_s + need_s
+                self.attempt_s = start_s, end_s
+                served += 1
+            attempt += 1
+            if not fails or attempt > self.plan.backoff_s.size:
+                yield self.slot.at(end_s)
+                return not fails, served
+            yield self.slot.at(end_s + float(self.plan.backoff_s[attempt - 1]))
+
+    def service_s(self, message: int, key: int) -> float:
+        """How long one attempt works."""
+        if self.plan.service_s.size:
+            return self.model.service_s[message]
+        return self.model.draws.value(streams.SERVICE, streams.SERVICE, message, key)
+
+    def fails(self, message: int, key: int) -> bool:
+        """Whether one attempt fails, although it is served."""
+        plan, draws = self.plan, self.model.draws
+        if draws.happens(streams.POISON, message, 0, plan.poison_steps):
+            return True
+        return draws.happens(streams.FAIL, message, key, plan.fail_steps)
 
     def finish(self, delivery: int, succeeded: bool) -> Steps:
         """What follows the handler: nothing, a settle at once, with others, or in the background."""

@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from qtune.invariants.handlers import downstream_keeps_its_bounds
+from qtune.invariants.offenders import offenders
 from qtune.providers.base import CALLS
 from qtune.result import (
     CALL_EMPTY,
@@ -64,14 +66,8 @@ def check(result: Result) -> list[str]:
         _littles_law,
     ]
     if result.source.startswith("simulated"):  # an adapter samples while things go on
-        laws.append(_samples_match_rows)
+        laws += [_samples_match_rows, downstream_keeps_its_bounds]
     return [broken for law in laws for broken in law(result)]
-
-
-def _offenders(where: str, mask: Mask, law: str) -> Iterator[str]:
-    count = int(np.count_nonzero(mask))
-    if count:
-        yield f"{where}: {law} ({count} rows, first {int(np.argmax(mask))})"
 
 
 def _codes_are_known(result: Result) -> Iterator[str]:
@@ -97,7 +93,7 @@ def _codes_are_known(result: Result) -> Iterator[str]:
     home = (worker >= 0) & (worker // consumers.workers != deliveries["consumer"])
     ranges.append(("deliveries", home, "the worker belongs to another consumer"))
     for where, mask, law in ranges:
-        yield from _offenders(where, mask, law)
+        yield from offenders(where, mask, law)
 
 
 def _outside(values: NDArray[Any], below: int | NDArray[Any], least: int = 0) -> Mask:
@@ -109,7 +105,7 @@ def _clocks_run_forward(result: Result) -> Iterator[str]:
     """due <= sent <= locked <= received <= started <= finished <= settled, and nothing after the horizon."""
     messages, deliveries, calls = result.messages, result.deliveries, result.calls
     due_s = messages["due_s"]
-    yield from _offenders("messages", np.append(np.diff(due_s) < 0.0, False), "the next one is due earlier")
+    yield from offenders("messages", np.append(np.diff(due_s) < 0.0, False), "the next one is due earlier")
     steps = [
         ("messages", ("due_s", "sent_s", "completed_s", "settled_s"), messages),
         ("messages", ("sent_s", "left_s"), messages),
@@ -120,11 +116,11 @@ def _clocks_run_forward(result: Result) -> Iterator[str]:
     for where, names, table in steps:
         for i, first in enumerate(names):
             for then in names[i + 1 :]:
-                yield from _offenders(where, table[then] < table[first], f"{then} is before {first}")
+                yield from offenders(where, table[then] < table[first], f"{then} is before {first}")
         for name in names:
-            yield from _offenders(where, table[name] > result.horizon_s, f"{name} is after the horizon")
+            yield from offenders(where, table[name] > result.horizon_s, f"{name} is after the horizon")
     early = deliveries["locked_s"] < messages["sent_s"][deliveries["message"]]
-    yield from _offenders("deliveries", early, "locked before it was sent")
+    yield from offenders("deliveries", early, "locked before it was sent")
     ends_s = calls["end_s"][~np.isnan(calls["end_s"])]
     in_order = bool((np.diff(ends_s) >= 0.0).all()) and not np.isnan(calls["end_s"][: ends_s.size]).any()
     if not in_order:
@@ -136,18 +132,18 @@ def _states_match_times(result: Result) -> Iterator[str]:
     messages = result.messages
     state = messages["state"]
     stays = (state == MESSAGE_UNSENT) | (state == MESSAGE_READY) | (state == MESSAGE_LOCKED)
-    yield from _offenders("messages", stays != np.isnan(messages["left_s"]), "left_s contradicts the state")
+    yield from offenders("messages", stays != np.isnan(messages["left_s"]), "left_s contradicts the state")
     sent = ~np.isnan(messages["sent_s"])
-    yield from _offenders("messages", (state == MESSAGE_UNSENT) & sent, "unsent, with a time of sending")
+    yield from offenders("messages", (state == MESSAGE_UNSENT) & sent, "unsent, with a time of sending")
     here = (state == MESSAGE_READY) | (state == MESSAGE_LOCKED) | (state == MESSAGE_COMPLETED)
-    yield from _offenders("messages", here & ~sent, "in the broker without having been sent")
+    yield from offenders("messages", here & ~sent, "in the broker without having been sent")
     done = state == MESSAGE_COMPLETED
     for name in ("completed_s", "settled_s"):
-        yield from _offenders("messages", done == np.isnan(messages[name]), f"{name} contradicts the state")
+        yield from offenders("messages", done == np.isnan(messages[name]), f"{name} contradicts the state")
     live = result.deliveries["message"][np.isnan(result.deliveries["lock_end_s"])]
     locks = np.bincount(live, minlength=messages.size)
     locked = state == MESSAGE_LOCKED
-    yield from _offenders("messages", locked != (locks == 1), "the state contradicts the live locks")
+    yield from offenders("messages", locked != (locks == 1), "the state contradicts the live locks")
 
 
 def _messages_are_conserved(result: Result) -> Iterator[str]:
@@ -156,9 +152,9 @@ def _messages_are_conserved(result: Result) -> Iterator[str]:
     done = messages["state"] == MESSAGE_COMPLETED
     completing = deliveries["outcome"] == DELIVERY_COMPLETED
     per_message = np.bincount(deliveries["message"][completing], minlength=messages.size)
-    yield from _offenders("messages", per_message != done, "completed by no delivery, or by several")
+    yield from offenders("messages", per_message != done, "completed by no delivery, or by several")
     row = messages["delivery"]
-    yield from _offenders("messages", done & (row < 0), "completed, without its delivery")
+    yield from offenders("messages", done & (row < 0), "completed, without its delivery")
     own = np.flatnonzero(done & (row >= 0))
     named = deliveries[row[own]]
     wrong = np.zeros(messages.size, dtype=np.bool_)
@@ -168,7 +164,7 @@ def _messages_are_conserved(result: Result) -> Iterator[str]:
         | (named["finished_s"] != messages["completed_s"][own])
         | (named["settled_s"] != messages["settled_s"][own])
     )
-    yield from _offenders("messages", wrong, "differs from the delivery that completed it")
+    yield from offenders("messages", wrong, "differs from the delivery that completed it")
 
 
 def _by_message(deliveries: Table) -> tuple[Table, Mask]:
@@ -181,7 +177,7 @@ def _locks_are_exclusive(result: Result) -> Iterator[str]:
     """A message has no two locks at a time: the next begins when the one before has ended."""
     ordered, same = _by_message(result.deliveries)
     apart = ordered["locked_s"][1:] >= ordered["lock_end_s"][:-1]
-    yield from _offenders("deliveries by message", same & ~apart, "locked again while it was locked")
+    yield from offenders("deliveries by message", same & ~apart, "locked again while it was locked")
 
 
 def _deliveries_are_counted(result: Result) -> Iterator[str]:
@@ -190,14 +186,14 @@ def _deliveries_are_counted(result: Result) -> Iterator[str]:
     number, released = ordered["delivery_no"], ordered["outcome"] == DELIVERY_RELEASED
     step = np.diff(number)
     right = (step == 1) | (released[:-1] & (step == 0))
-    yield from _offenders("deliveries by message", same & ~right, "the next delivery number is not one more")
+    yield from offenders("deliveries by message", same & ~right, "the next delivery number is not one more")
     first = np.append(True, ~same)[: ordered.size]
-    yield from _offenders("deliveries by message", first & (number != 1), "the first one has another number")
+    yield from offenders("deliveries by message", first & (number != 1), "the first one has another number")
     every = np.bincount(result.deliveries["message"], minlength=result.messages.size)
     counted = result.deliveries["message"][result.deliveries["outcome"] != DELIVERY_RELEASED]
     least = np.bincount(counted, minlength=result.messages.size)
     told = result.messages["deliveries"]
-    yield from _offenders("messages", (told < least) | (told > every), "its count of deliveries is wrong")
+    yield from offenders("messages", (told < least) | (told > every), "its count of deliveries is wrong")
 
 
 def _settled_while_locked(result: Result) -> Iterator[str]:
@@ -209,17 +205,17 @@ def _settled_while_locked(result: Result) -> Iterator[str]:
     outcome, settled_s = deliveries["outcome"], deliveries["settled_s"]
     settled = (outcome == DELIVERY_COMPLETED) | (outcome == DELIVERY_ABANDONED)
     missing = settled & np.isnan(settled_s)
-    yield from _offenders("deliveries", missing, "settled at no time")
+    yield from offenders("deliveries", missing, "settled at no time")
     late = settled & (settled_s > deliveries["lock_end_s"])
     if result.scenario.semantics().accepts_late:
         late &= outcome != DELIVERY_COMPLETED
-    yield from _offenders("deliveries", late, "settled after its lock had ended")
+    yield from offenders("deliveries", late, "settled after its lock had ended")
     dead = (outcome == DELIVERY_LATE) | (outcome == DELIVERY_DROPPED)
     given_up = outcome == DELIVERY_UNSETTLED
-    yield from _offenders("deliveries", given_up & ~np.isnan(settled_s), "settled though its client gave up")
-    yield from _offenders("deliveries", dead & ~np.isnan(settled_s), "settled though its lock was lost")
+    yield from offenders("deliveries", given_up & ~np.isnan(settled_s), "settled though its client gave up")
+    yield from offenders("deliveries", dead & ~np.isnan(settled_s), "settled though its lock was lost")
     alive = dead & np.isnan(deliveries["lock_end_s"])
-    yield from _offenders("deliveries", alive, "said to have lost a lock that has not ended")
+    yield from offenders("deliveries", alive, "said to have lost a lock that has not ended")
 
 
 def _workers_do_one_thing(result: Result) -> Iterator[str]:
@@ -228,7 +224,7 @@ def _workers_do_one_thing(result: Result) -> Iterator[str]:
     ordered = handled[np.lexsort((handled["started_s"], handled["worker"]))]
     same = ordered["worker"][1:] == ordered["worker"][:-1]
     apart = ordered["started_s"][1:] >= ordered["finished_s"][:-1]
-    yield from _offenders("deliveries by worker", same & ~apart, "started before the one before had ended")
+    yield from offenders("deliveries by worker", same & ~apart, "started before the one before had ended")
 
 
 def _calls_match_rows(result: Result) -> Iterator[str]:
@@ -237,9 +233,9 @@ def _calls_match_rows(result: Result) -> Iterator[str]:
     ended = calls[~np.isnan(calls["end_s"])]
     brought = np.isin(ended["outcome"], REFUSED) | (ended["count"] > 0)
     empty = (ended["outcome"] == CALL_EMPTY) != ((ended["op"] == OP_RECEIVE) & ~brought)
-    yield from _offenders("calls", empty, "empty is a receive that brought nothing, and nothing else")
+    yield from offenders("calls", empty, "empty is a receive that brought nothing, and nothing else")
     refused = np.isin(ended["outcome"], REFUSED)
-    yield from _offenders(
+    yield from offenders(
         "calls", refused & (ended["count"] != 0), "refused, and carried messages all the same"
     )
     outcome = deliveries["outcome"]
@@ -260,7 +256,7 @@ def _locks_are_few(result: Result) -> Iterator[str]:
     """Never are more messages locked at once than the broker allows."""
     most = result.scenario.semantics().in_flight_most
     if most:
-        yield from _offenders("states", result.states["in_flight"] > most, f"more than {most} in flight")
+        yield from offenders("states", result.states["in_flight"] > most, f"more than {most} in flight")
 
 
 def _rates_are_kept(result: Result) -> Iterator[str]:
@@ -354,7 +350,7 @@ def _samples_match_rows(result: Result) -> Iterator[str]:
     ranges.append(("buffered", *_buffered(deliveries, states, handling[0], times_s)))
     for name, low, high in ranges:
         wrong = (states[name] < low) | (states[name] > high)
-        yield from _offenders("states", wrong, f"{name} is not what the rows say")
+        yield from offenders("states", wrong, f"{name} is not what the rows say")
 
 
 def _buffered(deliveries: Table, states: Table, handling: Counts, times_s: Floats) -> tuple[Counts, Counts]:

@@ -1,0 +1,77 @@
+"""Attempts that may have to wait for the downstream of all handlers, or are refused by it."""
+
+from __future__ import annotations
+
+from qtune.engine import streams
+from qtune.engine.kernel.calendar import set_slot
+from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.draws import happens, value
+
+HANDLING = 4
+"""A worker's phase from its last attempt on (the others are in workers.py)."""
+
+REFUSED = -1.0
+
+
+@step
+def ask(w, need_s, now_s):  # type: ignore[no-untyped-def]
+    """When an attempt of ``need_s`` that asks now begins, or REFUSED."""
+    p, b = w.plan, w.broker
+    start_s = max(now_s, b.next_start_s - p.downstream_ahead_s)
+    connection = 0
+    if p.downstream_connections > 0:
+        for other in range(1, p.downstream_connections):
+            if w.downstream_free_s[other] < w.downstream_free_s[connection]:
+                connection = other
+        start_s = max(start_s, w.downstream_free_s[connection])
+    if p.downstream_rejects and start_s > now_s:
+        b.refusals += 1
+        return REFUSED
+    b.next_start_s = max(b.next_start_s, start_s) + p.downstream_gap_s
+    b.downstream_busy_s += need_s
+    if p.downstream_connections > 0:
+        w.downstream_free_s[connection] = start_s + need_s
+    return start_s
+
+
+@rare
+def worked_s(w, now_s):  # type: ignore[no-untyped-def]
+    """How long attempts have been served so far: all that were taken on, less what is left of them."""
+    worked_s = w.broker.downstream_busy_s
+    for worker in range(w.plan.workers_total):
+        end_s = w.attempt_end_s[worker]
+        if end_s > now_s:
+            worked_s = worked_s - (end_s - max(w.attempt_start_s[worker], now_s))
+    return worked_s
+
+
+@rare
+def attempt_in_turn(w, worker, now_s):  # type: ignore[no-untyped-def]
+    """A worker begins an attempt; it comes back for the next one, or when it is through with its last."""
+    p = w.plan
+    row = w.workers[worker]
+    its = w.deliveries[row.delivery & (len(w.deliveries) - 1)]
+    key = its.delivery_no * streams.ATTEMPTS_MOST + row.tries
+    if len(w.service_s) > 0:
+        need_s = w.service_s[its.message]
+    else:
+        need_s = value(w, streams.SERVICE, streams.SERVICE, its.message, key)
+    start_s = ask(w, need_s, now_s)
+    if start_s == REFUSED:
+        fails = True
+        end_s = now_s + p.refusal_s
+    else:
+        row.attempts += 1
+        end_s = start_s + need_s
+        w.attempt_start_s[worker] = start_s
+        w.attempt_end_s[worker] = end_s
+        fails = happens(w, streams.POISON, its.message, 0, p.poison_steps)
+        fails = fails or happens(w, streams.FAIL, its.message, key, p.fail_steps)
+    row.tries += 1
+    if fails and row.tries <= len(w.backoff_s):
+        end_s = end_s + w.backoff_s[row.tries - 1]
+    else:
+        row.phase = HANDLING
+        row.succeeded = 0 if fails else 1
+        row.finished_s = end_s
+    set_slot(w, w.slots.workers + worker, end_s)
