@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import PydanticUndefined
 
 from qtune.errors import InputError, did_you_mean
+from qtune.faults import short_of_victims
 from qtune.groups import groups_come_from_a_trace
 from qtune.providers.files import load_model
 from qtune.providers.queue import Check, Provider
@@ -269,6 +270,17 @@ def _pauses_do_not_overlap(scenario: Any) -> Iterator[Complaint]:
             yield Complaint(path=f"faults.{index}.at_s", message=message)
 
 
+def _kills_find_victims(scenario: Any) -> Iterator[Complaint]:
+    found = short_of_victims(scenario.faults, scenario.consumers.instances)
+    if found is not None:
+        kill, running = found
+        index = next(n for n, fault in enumerate(scenario.faults) if fault is kill)
+        message = (
+            f"only {running} of {scenario.consumers.instances} instances run then: kill no more than those"
+        )
+        yield Complaint(path=f"faults.{index}.count", message=message)
+
+
 def _load_can_be_held(scenario: Any) -> Iterator[Complaint]:
     arrivals = scenario.arrivals
     horizon_s = arrivals.length_s if scenario.horizon_s is None else scenario.horizon_s
@@ -366,6 +378,7 @@ CHECKS: tuple[Check, ...] = (
     _horizon_is_known,
     _faults_happen,
     _pauses_do_not_overlap,
+    _kills_find_victims,
     _load_can_be_held,
     _fleet_can_be_held,
     _hints_come_from_a_trace,

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import SerializeAsAny, field_validator
 
-from qtune.records import PositivePerSecond, PositiveSeconds, Record, Seconds, number, one_of, refuse
+from qtune.records import Count, PositivePerSecond, PositiveSeconds, Record, Seconds, number, one_of, refuse
 
 
-class Disturbance(Record):
-    """What every fault has: it lasts from ``at`` for so long."""
+class Event(Record):
+    """What every fault has: it begins, or happens, at an instant."""
 
     kind: str
     at_s: Seconds
+
+    def with_start(self, at_s: float) -> Self:
+        """The same fault at another instant."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, "at_s": at_s})
+
+
+class Disturbance(Event):
+    """A fault that lasts from ``at`` for so long."""
+
     for_s: PositiveSeconds
 
     @property
     def end_s(self) -> float:
         """When it is over."""
         return self.at_s + self.for_s
-
-    def with_start(self, at_s: float) -> Self:
-        """The same fault at another instant."""
-        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, "at_s": at_s})
 
 
 class PauseHandlers(Disturbance):
@@ -84,11 +91,75 @@ class SlowBroker(Disturbance):
     factor: Annotated[float, number(above=0.0)]
 
 
+class KillConsumers(Event):
+    """``count`` consumer instances end at once: a crash, an eviction, a kill for want of memory.
+
+    What they had in hand is lost with them, settlements on their way included: the broker learns nothing,
+    and each message is free again when its lock runs out. A poll that waits at the broker, and a link's
+    credit, end at once. The instances that run and have the lowest numbers are taken.
+
+    restart_after_s: so long after its end an instance is ready again; None: it never comes back. Whoever pays
+        for an instance goes on paying for it meanwhile.
+    """
+
+    kind: Literal["kill_consumers"] = "kill_consumers"
+    count: Count = 1
+    restart_after_s: PositiveSeconds | None = None
+
+
 FAULTS: dict[str, type[Record]] = {
     "pause_handlers": PauseHandlers,
     "throttling": Throttling,
     "outage": Outage,
     "slow_broker": SlowBroker,
+    "kill_consumers": KillConsumers,
 }
 
-Fault = Annotated[SerializeAsAny[Disturbance], one_of("kind", FAULTS)]
+Fault = Annotated[SerializeAsAny[Event], one_of("kind", FAULTS)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FleetChange:
+    """One consumer is killed, or starts again, at one instant."""
+
+    at_s: float
+    consumer: int
+    starts: bool
+
+
+def fleet_changes(faults: Sequence[Event], instances: int) -> list[FleetChange]:
+    """Every end and start of an instance, in the order of time; starts come first among equal instants.
+
+    A kill takes the running instances with the lowest numbers. One that finds fewer than its count takes
+    all there are; whether that may be is for :func:`short_of_victims` to say.
+    """
+    changes: list[FleetChange] = []
+    for kill in _kills(faults):
+        for consumer in _running(changes, kill.at_s, instances)[: kill.count]:
+            changes.append(FleetChange(at_s=kill.at_s, consumer=consumer, starts=False))
+            if kill.restart_after_s is not None:
+                back_s = kill.at_s + kill.restart_after_s
+                changes.append(FleetChange(at_s=back_s, consumer=consumer, starts=True))
+    return sorted(changes, key=lambda change: (change.at_s, not change.starts, change.consumer))
+
+
+def short_of_victims(faults: Sequence[Event], instances: int) -> tuple[KillConsumers, int] | None:
+    """The first kill that asks for more instances than run then, and how many do; None when there is none."""
+    kills = _kills(faults)
+    for place, kill in enumerate(kills):
+        running = len(_running(fleet_changes(kills[:place], instances), kill.at_s, instances))
+        if kill.count > running:
+            return kill, running
+    return None
+
+
+def _kills(faults: Sequence[Event]) -> list[KillConsumers]:
+    kills = [fault for fault in faults if isinstance(fault, KillConsumers)]
+    return sorted(kills, key=lambda kill: kill.at_s)
+
+
+def _running(changes: Sequence[FleetChange], at_s: float, instances: int) -> list[int]:
+    """The instances that run at an instant, after all these changes up to it."""
+    past = sorted((c for c in changes if c.at_s <= at_s), key=lambda c: (c.at_s, not c.starts))
+    last = {change.consumer: change.starts for change in past}
+    return [consumer for consumer in range(instances) if last.get(consumer, True)]

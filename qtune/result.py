@@ -42,6 +42,7 @@ MESSAGE_REJECTED: Final = 6
 MESSAGE_STATES: Final = ("unsent", "ready", "locked", "completed", "dead_lettered", "expired", "rejected")
 
 # How one delivery ended. LATE: the handler was right but its lock had ended, so the work is wasted.
+# LOST: its consumer was killed with it in hand; the broker learns nothing, and the lock runs out.
 # UNSETTLED: the broker refused its settlement until the client gave up, so it comes back when its lock runs out.
 DELIVERY_OPEN: Final = 0
 DELIVERY_COMPLETED: Final = 1
@@ -51,8 +52,9 @@ DELIVERY_LATE: Final = 4
 DELIVERY_DROPPED: Final = 5
 DELIVERY_RELEASED: Final = 6
 DELIVERY_UNSETTLED: Final = 7
+DELIVERY_LOST: Final = 8
 DELIVERY_OUTCOMES: Final = (
-    *("open", "completed", "abandoned", "failed", "late", "dropped", "released", "unsettled"),
+    *("open", "completed", "abandoned", "failed", "late", "dropped", "released", "unsettled", "lost"),
 )
 
 OP_SEND: Final = 0

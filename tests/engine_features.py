@@ -29,6 +29,7 @@ from qtune.result import (
     CALL_OVER_LIMIT,
     CALL_THROTTLED,
     DELIVERY_COMPLETED,
+    DELIVERY_LOST,
     DELIVERY_OUTCOMES,
     MESSAGE_EXPIRED,
     MESSAGE_STATES,
@@ -78,9 +79,9 @@ FROM_ROWS = {
     *("due at one instant", "expired unread", "expired after a delivery", "third delivery"),
     *("waited for a sender", "waited for a core", "handlers paused", "released by the keep-alive"),
     *("lingered", "an attempt fails and the next is right", "long poll served", "renewers too few"),
-    *("completed after its lock", "a link held up by a limit"),
     *("completed after its lock", "several groups drawn", "a group for each message"),
     *("waited for the downstream", "refused downstream", "refused every time"),
+    *("a link held up by a limit", "worked again after a kill"),
 }
 
 
@@ -164,6 +165,8 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
     unrenewed = (deliveries["renewals"] == 0) & (deliveries["finished_s"] > deliveries["lock_end_s"])
     handled_s = deliveries["started_s"] - deliveries["received_s"]
     linger = receive & served & (calls["count"] < plan.batch) & (took_s >= plan.linger_s)
+    killed_s = plan.fleet_at_s.min() if plan.fleet_at_s.size else np.inf
+    killed = deliveries["consumer"][deliveries["outcome"] == DELIVERY_LOST]
     busy_most = plan.horizon_s * plan.cores * plan.consumers
     found = {
         "several in one receive": (calls["count"][receive] > 1).any(),
@@ -179,6 +182,11 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
         ).any(),
         "several groups drawn": plan.grouping == DRAWN_GROUPS and np.unique(messages["group"]).size > 1,
         "a group for each message": plan.grouping == OWN_GROUPS and messages.size > 1,
+        "worked again after a kill": (
+            np.isin(deliveries["consumer"], killed)
+            & (deliveries["locked_s"] > killed_s)
+            & (deliveries["outcome"] == DELIVERY_COMPLETED)
+        ).any(),
         "third delivery": (deliveries["delivery_no"] > 2).any(),
         "waited for a sender": plan.senders > 0 and (result.states["unsent"] > plan.senders).any(),
         "waited for a core": result.states["core_busy_s"][-1] > 0.3 * busy_most,

@@ -108,6 +108,7 @@ def any_plan(pick: Pick, whole: Whole) -> Plan:
         **_downstream(pick, load),
         **_client(pick, lock_s, receivers * workers),
         **_faults(pick, horizon_s),
+        **_fleet(pick, consumers, horizon_s),
     )
 
 
@@ -286,4 +287,21 @@ def _faults(pick: Pick, horizon_s: float) -> Fields:
         "slow_factor": np.array(slow),
         "pause_start_s": np.array([start * horizon_s for start, _ in pauses]),
         "pause_end_s": np.array([end * horizon_s for _, end in pauses]),
+    }
+
+
+def _fleet(pick: Pick, consumers: int, horizon_s: float) -> Fields:
+    """Up to two kills, the second of a consumer that has started again."""
+    kills = pick((), (), (), ((0.5, 0.6),), ((0.1, 0.2), (0.7, 2.0)))
+    last = consumers - 1
+    changes = sorted(
+        (share * horizon_s, consumer, starts)
+        for consumer in {0, last}
+        for kill in kills
+        for starts, share in enumerate(kill)
+    )
+    return {
+        "fleet_at_s": np.array([at_s for at_s, _, _ in changes]),
+        "fleet_consumer": np.array([consumer for _, consumer, _ in changes], np.int64),
+        "fleet_starts": np.array([starts for _, _, starts in changes], np.int64),
     }

@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reading": FOUNDATION | {"records", "strictyaml"},
     "writing": FOUNDATION | {"records", "strictyaml"},
     "providers": QUANTITIES | {"consumer", "reading", "writing"},
-    "checks": QUANTITIES | {"groups", "providers"},
+    "checks": QUANTITIES | {"faults", "groups", "providers"},
     "scenario": QUANTITIES | PARTS | {"providers", "checks"},
     "presets": WORDS | {"checks", "reading", "writing"},
     "result": WORDS | {"presets"},

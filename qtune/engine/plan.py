@@ -15,6 +15,7 @@ smallest first, in this order:
     customers           a customer of the closed loop has thought
     refill              a period of a rate limit begins or an outage ends, and deliveries that it held up go on
     pause               a pause of all handlers ends
+    fleet               a consumer is killed, or starts again
     samples             the state is written down
     locks               a lock runs out (so a settle at the very end of its lock is still in time)
     retention           a message has outlived its retention
@@ -184,6 +185,11 @@ class Plan:
     pause_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
     pause_end_s: Floats = field(default_factory=lambda: NO_FLOATS)
 
+    # Consumers that are killed (0) or start again (1), in the order of time; all of them run at the start.
+    fleet_at_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    fleet_consumer: Numbers = field(default_factory=lambda: NO_NUMBERS)
+    fleet_starts: Numbers = field(default_factory=lambda: NO_NUMBERS)
+
     tables: tuple[tuple[int, Floats], ...] = field(
         default_factory=lambda: ((CONSTANT, np.zeros(1)),) * streams.TABLES
     )
@@ -253,6 +259,7 @@ class Slots(NamedTuple):
     customers: int
     refill: int
     pause: int
+    fleet: int
     samples: int
     total: int
 
@@ -287,6 +294,7 @@ def slots_of(plan: Plan) -> Slots:
         plan.customers,
         1,
         1,
+        1 if plan.fleet_at_s.size else 0,
         1,
     )
     starts = [0]

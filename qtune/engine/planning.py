@@ -27,7 +27,7 @@ from qtune.engine.plan import (
     Plan,
 )
 from qtune.engine.quantiles import quantile_function
-from qtune.faults import Outage, PauseHandlers, SlowBroker
+from qtune.faults import Outage, PauseHandlers, SlowBroker, fleet_changes
 from qtune.providers.base import Op, RateLimit, ReceiveBehaviour
 from qtune.result import CALL_OPS
 from qtune.scenario import Scenario
@@ -98,6 +98,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         **_receiving(behaviour, scenario.consumers.workers // behaviour.receivers),
         **_refusing(scenario),
         **_slow(scenario),
+        **_fleet(scenario),
         pause_start_s=np.array([start for start, _ in pauses], np.float64),
         pause_end_s=np.array([end for _, end in pauses], np.float64),
         tables=tuple((table.kind, table.values) for table in (each.table() for each in tables)),
@@ -201,6 +202,16 @@ def _refusing(scenario: Scenario) -> dict[str, Any]:
         "retry_tokens": retries.tokens,
         "throttled_tokens": retries.throttled_tokens,
         "senders_each": scenario.producers.senders if scenario.producers else 1,
+    }
+
+
+def _fleet(scenario: Scenario) -> dict[str, Any]:
+    """When consumers end and start again."""
+    changes = fleet_changes(scenario.faults, scenario.consumers.instances)
+    return {
+        "fleet_at_s": np.array([change.at_s for change in changes], np.float64),
+        "fleet_consumer": np.array([change.consumer for change in changes], np.int64),
+        "fleet_starts": np.array([change.starts for change in changes], np.int64),
     }
 
 

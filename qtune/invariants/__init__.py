@@ -25,6 +25,7 @@ from qtune.result import (
     DELIVERY_DROPPED,
     DELIVERY_FAILED,
     DELIVERY_LATE,
+    DELIVERY_LOST,
     DELIVERY_OUTCOMES,
     DELIVERY_RELEASED,
     DELIVERY_UNSETTLED,
@@ -219,11 +220,12 @@ def _settled_while_locked(result: Result) -> Iterator[str]:
 
 
 def _workers_do_one_thing(result: Result) -> Iterator[str]:
-    """A worker has one delivery at a time: it starts the next after it has finished the one before."""
+    """A worker has one delivery at a time: it starts the next after it has finished the one before, or lost it."""
     handled = result.deliveries[~np.isnan(result.deliveries["started_s"])]
     ordered = handled[np.lexsort((handled["started_s"], handled["worker"]))]
     same = ordered["worker"][1:] == ordered["worker"][:-1]
     apart = ordered["started_s"][1:] >= ordered["finished_s"][:-1]
+    apart |= (ordered["outcome"][:-1] == DELIVERY_LOST) & np.isnan(ordered["finished_s"][:-1])
     yield from offenders("deliveries by worker", same & ~apart, "started before the one before had ended")
 
 
@@ -345,6 +347,10 @@ def _samples_match_rows(result: Result) -> Iterator[str]:
         ("backlog", *backlog),
     ]
     handling = _between(deliveries["started_s"], deliveries["finished_s"], times_s)
+    # When a handler ended that was lost with its consumer is not written down.
+    lost = (deliveries["outcome"] == DELIVERY_LOST) & np.isnan(deliveries["finished_s"])
+    ended = np.searchsorted(np.sort(deliveries["started_s"][lost]), times_s, side="right")
+    handling = np.maximum(handling[0] - ended, 0), handling[1]
     workers = result.scenario.consumers.instances * result.scenario.consumers.workers
     ranges.append(("busy_workers", handling[0], np.full(times_s.size, workers)))
     ranges.append(("buffered", *_buffered(deliveries, states, handling[0], times_s)))

@@ -162,6 +162,7 @@ def _still_late(run: Result, question: Question, from_s: float) -> str:
 def _recovery_s(run: Result) -> float:
     """From the end of the pause until as few messages are there as before it; NaN when that is never seen."""
     (fault,) = run.scenario.faults
+    assert isinstance(fault, PauseHandlers)
     states = run.states
     inside = states["backlog"] + states["in_flight"]
     before = inside[states["time_s"] <= fault.at_s]

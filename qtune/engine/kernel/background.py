@@ -124,6 +124,8 @@ def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
     start_s, half_s, succeeded, refused = first.start_s, first.half_s, first.succeeded, first.refused
     spent = first.spent
     drop_first(w)
+    if receiver < 0:  # its consumer was killed
+        return
     its = w.deliveries[delivery & (len(w.deliveries) - 1)]
     if what == REACHES:
         key = its.delivery_no + refused * streams.NEXT_TRY

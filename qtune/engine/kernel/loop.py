@@ -15,6 +15,7 @@ from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_i
 from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
 from qtune.engine.kernel.downstream import worked_s
+from qtune.engine.kernel.fleet import fleet_changes, start_consumer
 from qtune.engine.kernel.limits import refill
 from qtune.engine.kernel.receivers import (
     call_ends,
@@ -55,25 +56,9 @@ def begin(w):  # type: ignore[no-untyped-def]
     """Set up every actor, and let each do its first step at time 0."""
     p, b, q = w.plan, w.broker, w.pending
     for consumer in range(p.consumers):
-        for place in range(p.renewers):
-            renewer = consumer * p.renewers + place
-            w.renewers[renewer].consumer = consumer
-            w.idle_renewers[consumer, place] = renewer
-        w.consumers[consumer].idle_renewers = p.renewers
-    for receiver in range(p.receivers_total):
-        row = w.receivers[receiver]
-        row.consumer = receiver // p.receivers
-        if p.discipline != POLL:
-            row.freed = p.in_hand_limit
-        for place in range(p.workers):
-            worker = receiver * p.workers + place
-            w.workers[worker].receiver = receiver
-            w.workers[worker].consumer = row.consumer
-            w.workers[worker].renewer = -1
-            w.workers[worker].delivery = -1
-            if p.discipline != LINK_BURST:
-                w.idle_workers[receiver, place] = worker
-                row.idle_workers += 1
+        start_consumer(w, consumer)
+    if len(w.fleet_at_s) > 0:
+        set_slot(w, w.slots.fleet, w.fleet_at_s[0])
     for sender in range(p.senders):
         w.idle_senders[sender] = sender
     b.idle_senders = p.senders
@@ -218,8 +203,10 @@ def slot_is_due(w, slot, now_s):  # type: ignore[no-untyped-def]
         customer_is_due(w, slot - s.customers, now_s)
     elif slot < s.pause:
         refill(w)
-    elif slot < s.samples:
+    elif slot < s.fleet:
         pause_ends(w, now_s)
+    elif slot < s.samples:
+        fleet_changes(w, now_s)
     else:
         sample(w, now_s)
 

@@ -28,7 +28,7 @@ BROKER: Final = _record(
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
-    "pauses tick changed sure flows_short held refusals",
+    "pauses fleet tick changed sure flows_short held refusals",
 )
 CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -100,31 +100,10 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "keys": (UINT64, 1),
     "tables": (TABLE, 1),
     "values": (FLOAT64, 1),
-    "due_s": (FLOAT64, 1),
-    "segment_start_s": (FLOAT64, 1),
-    "segment_rate_per_s": (FLOAT64, 1),
-    "service_s": (FLOAT64, 1),
-    "backoff_s": (FLOAT64, 1),
-    "limit_credits": (FLOAT64, 1),
-    "limit_period_s": (FLOAT64, 1),
-    "limit_start_s": (FLOAT64, 1),
-    "limit_end_s": (FLOAT64, 1),
-    "limit_call_cost": (FLOAT64, 1),
-    "limit_message_cost": (FLOAT64, 1),
     "limit_used": (FLOAT64, 1),
     "limit_until_s": (FLOAT64, 1),
-    "throttled_wait_s": (FLOAT64, 1),
-    "failed_wait_s": (FLOAT64, 1),
-    "outage_start_s": (FLOAT64, 1),
-    "outage_end_s": (FLOAT64, 1),
-    "slow_start_s": (FLOAT64, 1),
-    "slow_end_s": (FLOAT64, 1),
-    "slow_factor": (FLOAT64, 1),
     "clients": (CLIENT, 1),
-    "group_ends": (FLOAT64, 1),
-    "group_of": (INT64, 1),
-    "pause_start_s": (FLOAT64, 1),
-    "pause_end_s": (FLOAT64, 1),
+    **{f.name: (FLOAT64 if f.type == "Floats" else INT64, 1) for f in fields(Plan) if f.name in _ARRAYS},
     "times": (INT64, 1),
     "winners": (INT32, 1),
     "slot_s": (FLOAT64, 1),
@@ -168,18 +147,7 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
 """The arrays of a world, in the order of its directory, with their dimensions; 0 stands for a single record."""
 
 MAY_BE_EMPTY: Final = frozenset(
-    {"due_s", "segment_start_s", "segment_rate_per_s", "service_s"}
-    | {"group_ends", "group_of", "backoff_s", "pause_start_s", "pause_end_s", "call_slot_free_s"}
-    | {"limit_credits", "limit_period_s", "limit_start_s", "limit_end_s", "limit_call_cost"}
-    | {
-        "limit_message_cost",
-        "limit_used",
-        "limit_until_s",
-        "throttled_wait_s",
-        "failed_wait_s",
-        "downstream_free_s",
-    }
-    | {"outage_start_s", "outage_end_s", "slow_start_s", "slow_end_s", "slow_factor"}
+    {*_ARRAYS, "call_slot_free_s", "limit_used", "limit_until_s", "downstream_free_s"}
 )
 """What a plan may have none of; the compiler is told that no other array is empty."""
 

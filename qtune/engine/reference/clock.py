@@ -106,6 +106,11 @@ class Pipe:
         if len(self._things) == 1:
             self._slot.ring_at(self._last_s, self._arrive)
 
+    def cancel(self) -> None:
+        """Nothing that is on its way arrives."""
+        self._things.clear()
+        self._slot.cancel()
+
     def _arrive(self) -> None:
         thing = self._things.popleft()[1]
         if self._things:

@@ -24,8 +24,9 @@ Steps = Generator[Any, Any, None]
 class Consumer:
     """What shares one process: cores, and renewers."""
 
-    def __init__(self, model: Model, number: int) -> None:
+    def __init__(self, model: Model, number: int, before: Consumer | None = None) -> None:
         plan = model.plan
+        self.before = before
         self.model, self.number = model, number
         self.client = model.clients[number]
         self.core_free_s = [0.0] * plan.cores
@@ -38,6 +39,17 @@ class Consumer:
             for receiver in self.receivers
             for place in range(plan.workers)
         ]
+        self.runs = True
+
+    def end(self) -> None:
+        """The process is killed: nothing of it will ever act again."""
+        self.runs, self.before = False, None
+        for receiver in self.receivers:
+            receiver.end()
+        for worker in self.workers:
+            worker.end()
+        for renewer in self.renewers:
+            renewer.slot.cancel()
 
     def _receiver(self, number: int) -> Receiver:
         discipline = self.model.plan.discipline

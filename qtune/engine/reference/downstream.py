@@ -37,6 +37,12 @@ class Downstream:
             self.free_s[connection] = start_s + need_s
         return start_s
 
+    def abandon(self, attempt_s: tuple[float, float]) -> None:
+        """An attempt is served for nobody: its connection stays taken, and the rest does not count as work."""
+        (start_s, end_s), now_s = attempt_s, self.clock.now
+        if end_s > now_s:
+            self.busy_s = self.busy_s - (end_s - max(start_s, now_s))
+
     def worked_s(self, consumers: list[Consumer]) -> float:
         """How long attempts have been served so far: all that were taken on, less what is left of them."""
         worked_s, now_s = self.busy_s, self.clock.now

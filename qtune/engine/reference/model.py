@@ -12,6 +12,7 @@ from qtune.engine.reference.clock import Clock, Slot
 from qtune.engine.reference.consumer import Consumer
 from qtune.engine.reference.downstream import Downstream
 from qtune.engine.reference.draws import Draws
+from qtune.engine.reference.fleet import change_fleet
 from qtune.engine.reference.rows import Rows, Table
 from qtune.engine.reference.source import Source
 from qtune.engine.reference.workers import Background
@@ -45,6 +46,8 @@ class Model:
         self.source = Source(self)
         self.consumers = [Consumer(self, number) for number in range(plan.consumers)]
         self.clock.process(self.end_pauses())
+        if plan.fleet_at_s.size:
+            self.clock.process(change_fleet(self))
         self.clock.process(self.sample())
 
     def run(self) -> tuple[Table, Table, Table, Table]:
@@ -78,7 +81,7 @@ class Model:
         slot = Slot(self.clock, self.slots.pause)
         for _, end_s in self.pauses:
             yield slot.at(end_s)
-            for consumer in self.consumers:
+            for consumer in (each for each in self.consumers if each.runs):
                 for receiver in consumer.receivers:
                     receiver.resume()
 

@@ -38,6 +38,18 @@ class Receiver:
         self.feeding = False
         self.slot = Slot(self.clock, self.slots.requests + number)
 
+    def before(self) -> Any:
+        """The same receiver of the consumer that ran here before, or None: its calls are numbered on."""
+        before = self.consumer.before
+        return None if before is None else before.receivers[self.number % self.plan.receivers]
+
+    def end(self) -> None:
+        """The consumer is killed: the broker forgets this receiver, and what it had in hand is lost."""
+        self.model.buffered -= len(self.buffer)
+        self.slot.cancel()
+        if self in self.broker.demand:
+            self.broker.demand.remove(self)
+
     def arrived(self, delivery: int) -> None:
         """A delivery is in the client: it waits in the buffer, unless a worker is idle."""
         self.model.rows.deliveries[delivery].received_s = self.clock.now
@@ -94,6 +106,7 @@ class Poller(Receiver):
         super().__init__(consumer, number)
         self.resting = False
         self.asked = 0
+        self.calls = self.before().calls + 1 if self.before() else 0
         self.clock.process(self.run())
 
     def room(self) -> int:
@@ -111,19 +124,18 @@ class Poller(Receiver):
 
     def run(self) -> Steps:
         """Wait for room, call, wait at the broker, and bring the answer home."""
-        call = 0
         while True:
             if not self.room():
                 self.resting = True
                 yield self.slot.idle()
             self.asked = self.room()
-            tries = Tries(self.consumer.client, OP_RECEIVE, self.number, call)
+            tries = Tries(self.consumer.client, OP_RECEIVE, self.number, self.calls)
             while (outcome := (yield from self.call(tries))) in TRIED_AGAIN:
                 wait_s = tries.next_after_s(outcome)
                 if wait_s is None:
                     break
                 yield self.slot.at(self.clock.now + wait_s)
-            call += 1
+            self.calls += 1
             if outcome != CALL_OK and self.plan.idle_pause_s > 0.0:
                 yield self.slot.at(self.clock.now + self.plan.idle_pause_s)
 
@@ -198,9 +210,18 @@ class Link(Receiver):
 
     def __init__(self, consumer: Consumer, number: int) -> None:
         super().__init__(consumer, number)
-        self.limit = self.known_limit = self.pushed = self.flow_count = 0
+        before = self.before()
+        self.pushed = before.pushed if before else 0
+        self.flow_count = before.flow_count if before else 0
+        self.limit = self.known_limit = self.pushed
         self.flows = Pipe(self.slot, self.credit_arrives)
         self.pushes = Pipe(Slot(self.clock, self.slots.landings + number), self.landed)
+
+    def end(self) -> None:
+        """What is on its way, in either direction, is lost."""
+        super().end()
+        self.flows.cancel()
+        self.pushes.cancel()
 
     def flow(self, limit: int) -> None:
         """Tell the broker a new limit."""
@@ -240,7 +261,7 @@ class SlidingLink(Link):
 
     def __init__(self, consumer: Consumer, number: int) -> None:
         super().__init__(consumer, number)
-        self.flow(self.plan.in_hand_limit)
+        self.flow(self.limit + self.plan.in_hand_limit)
 
     def ask(self) -> None:
         """One more message may come for each place that is free."""
@@ -261,33 +282,40 @@ class BurstLink(Link):
         super().__init__(consumer, number)
         self.timer = Slot(self.clock, self.slots.timers + number)
         self.unread: deque[int] = deque()
-        self.received = 0
+        self.received = self.pushed
+        self.answer: deque[int] = deque()
         self.in_call = self.lingers = False
         self.deadline_s = 0.0
         self.caller: Slot | None = None
 
-    def receive(self, caller: Slot) -> Generator[Any, Any, list[int]]:
-        """One receive call for up to ``batch`` messages, made by the process of this slot."""
+    def end(self) -> None:
+        """What a call has answered, and what lies unread, is lost too."""
+        super().end()
+        self.model.buffered -= len(self.answer) + len(self.unread)
+        self.timer.cancel()
+
+    def receive(self, caller: Slot) -> Steps:
+        """One receive call for up to ``batch`` messages, made by the process of this slot: fills ``answer``."""
         plan, clock, start_s = self.plan, self.clock, self.clock.now
-        batch = self.collect(plan.batch)
-        if len(batch) < plan.batch:
+        self.collect(plan.batch)
+        if len(self.answer) < plan.batch:
             free_s = self.consumer.compute(plan.call_cost_s)
             if free_s > clock.now:
                 yield caller.at(free_s)
             self.caller = caller
-            self.open_call(start_s, plan.batch - len(batch))
+            self.open_call(start_s, plan.batch - len(self.answer))
             if not self.is_over():
                 yield caller.idle()
             self.in_call = False
             self.timer.cancel()
-            batch += self.collect(plan.batch - len(batch))
-        outcome = CALL_OK if batch else CALL_EMPTY
-        self.model.rows.add_call(start_s, clock.now, self.consumer.number, OP_RECEIVE, len(batch), outcome)
-        return batch
+            self.collect(plan.batch - len(self.answer))
+        count = len(self.answer)
+        outcome = CALL_OK if count else CALL_EMPTY
+        self.model.rows.add_call(start_s, clock.now, self.consumer.number, OP_RECEIVE, count, outcome)
 
-    def collect(self, most: int) -> list[int]:
-        """Take what has been read, oldest first."""
-        return [self.buffer.popleft() for _ in range(min(most, len(self.buffer)))]
+    def collect(self, most: int) -> None:
+        """Take what has been read into the call's answer, oldest first."""
+        self.answer.extend(self.buffer.popleft() for _ in range(min(most, len(self.buffer))))
 
     def open_call(self, start_s: float, wanted: int) -> None:
         """Give credit as this client does, and read what lies there."""

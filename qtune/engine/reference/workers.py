@@ -23,7 +23,7 @@ from qtune.result import (
 )
 
 if TYPE_CHECKING:
-    from qtune.engine.reference.consumer import Renewer
+    from qtune.engine.reference.consumer import Consumer, Renewer
     from qtune.engine.reference.model import Model
 
 Steps = Generator[Any, Any, None]
@@ -41,8 +41,16 @@ class Worker:
         self.started_s = 0.0
         self.attempt_s = (0.0, 0.0)
         self.delivery = -1
+        self.busy = False
         self.renewer: Renewer | None = None
         self.clock.process(self.run_calls() if self.plan.discipline == LINK_BURST else self.run())
+
+    def end(self) -> None:
+        """The consumer is killed: whatever this worker does ends here."""
+        self.model.busy_workers -= self.busy
+        self.model.downstream.abandon(self.attempt_s)
+        self.attempt_s = (0.0, 0.0)
+        self.slot.cancel()
 
     def run(self) -> Steps:
         """Take from the receiver's buffer, or be handed a delivery when there is one."""
@@ -62,11 +70,12 @@ class Worker:
         while True:
             while pause_end_s := model.paused_until_s():
                 yield self.slot.at(pause_end_s)
-            for delivery in (yield from link.receive(self.slot)):
+            yield from link.receive(self.slot)
+            while link.answer:
                 while pause_end_s := model.paused_until_s():
                     yield self.slot.at(pause_end_s)
                 model.buffered -= 1
-                yield from self.handle(delivery)
+                yield from self.handle(link.answer.popleft())
 
     def handle(self, delivery: int) -> Steps:
         """Handle one delivery to its end: dropped, failed, or settled."""
@@ -77,6 +86,7 @@ class Worker:
             self.receiver.done(1)
             return
         self.model.busy_workers += 1
+        self.busy = True
         self.delivery, row.worker = delivery, self.number
         self.started_s = row.started_s = self.consumer.compute(plan.message_cost_s)
         self.receiver.taken()
@@ -91,6 +101,7 @@ class Worker:
             yield self.slot.at(finished_s)
         row.attempts, row.finished_s = attempts, clock.now
         yield from self.finish(delivery, succeeded)
+        self.busy = False
         self.model.busy_workers -= 1
 
     def attempt(self, message: int, delivery_no: int, started_s: float) -> tuple[bool, int, float]:
@@ -257,11 +268,19 @@ class Background:
         if self.due[0][1] == delivery:
             self.slot.ring_at(self.due[0][0], self.act)
 
+    def forget(self, consumer: Consumer) -> None:
+        """What a killed consumer has on its way never arrives."""
+        lost = [delivery for delivery, step in self.about.items() if step[3].consumer is consumer]
+        for delivery in lost:
+            del self.about[delivery]
+
     def act(self) -> None:
         """Do the step that is due."""
         _, delivery, step = heappop(self.due)
         if self.due:
             self.slot.ring_at(self.due[0][0], self.act)
+        if delivery not in self.about:  # its consumer was killed
+            return
         start_s, half_s, tries, receiver = self.about[delivery]
         if tries is None:
             held = self.model.broker.release(delivery)
