@@ -57,8 +57,8 @@ def probe(laboratory: Laboratory, trial: Trial) -> Probe:
     allowed_s = 1.5 * drain_s + setup.semantics.lock_s + _LATENCIES * unit_s
     before_s = max(0.25 * pause_s, _LATENCIES * unit_s)
     judged_s = max(_JUDGED / rate_per_s, 2.0 * _LATENCIES * unit_s)
-    if setup.arrivals == "burst_at_once":
-        before_s = 0.5 * drain_s
+    if setup.arrivals == "burst_at_once":  # nothing falls due later, so there is nothing to judge after that
+        before_s, judged_s = 0.5 * drain_s, 0.0
     at_s = float(math.ceil(before_s))
     end_s = at_s + pause_s
     horizon_s = float(math.ceil(end_s + allowed_s + judged_s))
