@@ -88,7 +88,7 @@ def test_the_binding_ceiling_is_named_and_its_change_lifts_it(name: str) -> None
     setup = setup_of(tried)
     assert setup.rate_per_s is not None
     assert binding.ratio == pytest.approx(setup.rate_per_s / capacity_per_s(tried))
-    assert f"{binding.rule} binds" in explanation.text
+    assert f"{binding.rule} ({binding.subject}) binds" in explanation.text
     assert binding.change in explanation.text
     lifted = changed(tried, binding)
     after = rule(explained(lifted.with_(horizon_s=5.0)), binding.rule, binding.subject)
@@ -122,6 +122,66 @@ def test_more_workers_than_a_refusing_downstream_takes_break_a_rule() -> None:
     assert summarize(simulate(tried)).refusals.value > 0.0
     none_fits = tried.replace("downstream.connections", 1)
     assert "or fewer instances" in rule(explained(none_fits), "R13", "refused attempts").change
+
+
+@pytest.mark.parametrize("name", OVERLOADED)
+def test_next_is_what_the_same_change_does_not_relieve(name: str) -> None:
+    """The rule that binds next is another bottleneck: with the change it is used up as far as before, or further."""
+    tried = OVERLOADED[name]
+    explanation = explained(tried)
+    following = explanation.next
+    assert following is not None
+    assert following.key != explanation.binding.key
+    before = {finding.key: finding.ratio for finding in explanation.findings}
+    assert following.ratio >= before.get(following.key, 0.0) - 1e-9
+    after = explained(changed(tried, explanation.binding).with_(horizon_s=5.0))
+    assert following.key in [finding.key for finding in after.findings]
+    assert f"next to bind is {following.name}: " in explanation.text or following.broken
+
+
+def test_what_is_one_bottleneck_under_two_names_is_told_once() -> None:
+    """With a loop for each worker more workers are more places too: both are lifted, and neither binds next."""
+    explanation = explained(OVERLOADED["workers in a loop"])
+    assert {explanation.binding.subject, *(f.subject for f in explanation.also_lifted)} >= {"workers"}
+    assert "is broken too" not in explanation.text
+    assert explanation.next is not None
+    assert explanation.next.subject not in ("workers", "places in hand", "receive calls")
+    written = explanation.to_dict()
+    assert written["next"] == explanation.next.to_dict()
+    assert written["binding"] == explanation.binding.to_dict()
+
+
+def test_tries_that_run_out_break_rule_11() -> None:
+    """Of handlers that fail in 5 of 100 tries one try is too few, and the change names how many are enough."""
+    tried = scenario(failures={"rate": 0.05}, queue={**BUS, "max_delivery_count": 1})
+    finding = rule(explained(tried), "R11", "tries")
+    assert finding.ratio == pytest.approx(0.05 / 0.001)
+    assert finding.change == "failures.retry.attempts: 1 -> 3, or more deliveries"
+    enough = tried.with_(failures={"rate": 0.05, "retry": {"attempts": 3}})
+    assert rule(explained(enough), "R11", "tries").ratio == pytest.approx(0.05**3 / 0.001)
+    fewer = tried.with_(failures={"rate": 0.05, "retry": {"attempts": 2}})
+    assert changed(fewer, rule(explained(fewer), "R11", "tries")).failures.attempts == 3
+    hopeless = tried.with_(failures={"rate": 1.0, "retry": {"attempts": 2}})
+    assert rule(explained(hopeless), "R11", "tries").change == "fewer failures"
+
+
+def test_a_stop_longer_than_the_retention_breaks_rule_11() -> None:
+    """Messages that nobody takes for two minutes are gone when they are kept for one."""
+    pause = {"kind": "pause_handlers", "at_s": 1.0, "for_s": 120.0}
+    queue = {**SQS, "message_retention_s": 60.0}
+    finding = rule(explained(scenario(queue=queue, faults=(pause,))), "R11", "retention")
+    assert finding.ratio == 2.0
+    assert finding.change == "keep messages for 2min at least"
+    assert not rule(explained(scenario(faults=(pause,))), "R11", "retention").broken
+
+
+def test_a_rule_that_is_broken_comes_before_one_that_is_not() -> None:
+    """Receives that find nothing cost money only, and bind all the same when nothing else is broken."""
+    explanation = explained(scenario(2.0, consumers={"workers": 4, "receive_wait_s": 0.0}))
+    assert explanation.binding.rule == "R8"
+    assert "R8 (empty receives) binds" in explanation.text
+    overloaded = explained(scenario(200.0, consumers={"workers": 4, "receive_wait_s": 0.0}))
+    assert overloaded.binding.rule != "R8"
 
 
 def test_the_change_is_the_smallest_that_lifts() -> None:

@@ -30,6 +30,16 @@ class Finding:
         """Whether the need exceeds the bound."""
         return self.ratio > 1.0
 
+    @property
+    def name(self) -> str:
+        """The rule and what it is about: several findings may be of one rule."""
+        return f"{self.rule} ({self.subject})"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells two findings of one scenario apart."""
+        return self.rule, self.subject
+
     def to_dict(self) -> dict[str, object]:
         """The fields for JSON."""
         return {

@@ -17,6 +17,9 @@ ROOM: Final = 0.8
 
 _TRIES: Final = 32
 
+CEILINGS: Final = ("R4", "R5", "R13")
+"""The rules that compare the load with what a resource lets through."""
+
 _RULES: Final = {"places in hand": "R5", "downstream connections": "R13", "downstream turns": "R13"}
 
 
@@ -95,3 +98,24 @@ def _smallest_value(
     # A resource gains no more than in proportion to its places, so nothing below this is enough.
     least = max(math.ceil(now * used(now) / ROOM - 1e-9), now + 1)
     return next((value for value in range(least, least + _TRIES) if used(value) <= ROOM), None)
+
+
+def lifted(scenario: Scenario, setup: Setup, finding: Finding) -> Scenario | None:
+    """The scenario with the change that a finding asks for; None when no single setting makes it.
+
+    A ceiling with room asks for none: it is then given twice the places.
+    """
+    tries: list[tuple[str, float]] = []
+    if finding.setting is not None and finding.value is not None:
+        tries = [(finding.setting, finding.value)]
+    elif finding.rule in CEILINGS:
+        ceilings = capacity_of(setup).ceilings
+        resource = next((each.resource for each in ceilings if each.resource == finding.subject), None)
+        tries = [(path, 2 * now) for path, now in _settings_of(resource, setup)] if resource else []
+    for setting, value in tries:
+        whole = float(value).is_integer() and not setting.endswith("_s")
+        try:
+            return scenario.replace(setting, int(value) if whole else value)
+        except InputError:
+            continue  # a limit of the provider, or receivers that do not divide the workers
+    return None

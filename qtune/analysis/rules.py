@@ -9,9 +9,10 @@ R4  the offered load must fit through every resource: workers, calls, cores, sen
 R5  places in hand must cover the round trip to the broker, or workers wait for messages
 R8  receives that find nothing are paid for like all others
 R9  each handler that outlasts its lock needs a renewer of its own
+R11 a message must outlast its failed tries and the time in which nobody handles it
 R13 the fleet must not want more of a shared downstream than it has
 
-Rules about groups, functions and scaling (R6, R7, R10 to R12) speak of what these scenarios do not have.
+Rules about groups, functions and scaling (R6, R7, R10 and R12) speak of what these scenarios do not have.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from qtune.analysis.capacity import handling_s
+from qtune.analysis.endurance import endurance_findings
 from qtune.analysis.finding import Finding
 from qtune.analysis.lifting import ceiling_findings
 from qtune.analysis.setup import Setup
 from qtune.analysis.summary import Summary
+from qtune.scenario import Scenario
 from qtune.units import format_duration, format_fraction, format_rate
 
 _SURE: Final = 0.99
@@ -34,14 +37,22 @@ _MOSTLY_EMPTY: Final = 0.5
 
 
 def findings_of(setup: Setup, demand_per_s: float, summary: Summary) -> tuple[Finding, ...]:
-    """All rules that apply, the most used up first; R8, which costs money and no time, is the last.
+    """All rules that apply: the broken ones first, and of these and of the others the most used up first.
 
+    R8, which costs money and no time, is the last of the broken ones, or of all.
     demand_per_s: messages per second that want to get through. summary: of the runs, for what polling cost.
     """
-    found = ceiling_findings(summary.scenario, setup, demand_per_s)
+    found = [*of_scenario(summary.scenario, setup, demand_per_s), *_empty_receives(summary, setup)]
+    return tuple(
+        sorted(found, key=lambda finding: (not finding.broken, finding.rule == "R8", -finding.ratio))
+    )
+
+
+def of_scenario(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[Finding]:
+    """The rules that need no run, in no order."""
+    found = ceiling_findings(scenario, setup, demand_per_s)
     found += [*_waiting_rule(setup), _handler_rule(setup), *_renewers(setup), *_refusals(setup)]
-    tightest_first = sorted(found, key=lambda finding: -finding.ratio)
-    return (*tightest_first, *_empty_receives(summary, setup))
+    return [*found, *endurance_findings(scenario)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
