@@ -6,6 +6,8 @@ and needs neither an SDK nor a compiler.
 The faces (the command line, the notebook) see nothing else. For them there are `catalogue` (what is shipped),
 `predict` (replications and their summary), `describe` (an answer as text, so that no face words or computes
 anything) and `load_tuned` (what an exported preset says about how it was made).
+
+The lab of incidents is a module of its own, `qtune.lab`, which is loaded when it is first asked for as well.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 
 # What type checkers and editors read; it names the same homes as `_HOMES` below, and a test compares them.
 if TYPE_CHECKING:
+    import qtune.lab  # noqa: F401 - so that they know the attribute
     from qtune.analysis import Summary, summarize
     from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError
     from qtune.exports import catalogue, describe, export, load_tuned
@@ -85,6 +88,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Import the public name when it is first used, and keep it."""
+    if name == "lab":
+        return import_module("qtune.lab")
     if name not in _HOMES:
         raise AttributeError(f"module 'qtune' has no attribute {name!r}")
     value: object = getattr(import_module(_HOMES[name]), name)

@@ -46,14 +46,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": WORDS | {"result"},
     "simulation": FOUNDATION | {"scenario", "engine", "result", "digest"},
     "adapters": WORDS | {"result"},
-    "analysis": FOUNDATION | {"distributions", "downstream", "providers", "scenario", "result"},
+    "analysis": FOUNDATION | {"distributions", "faults", "downstream", "providers", "scenario", "result"},
     "calibration": WORDS | {"result", "analysis", "engine", "simulation"},
     "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
     "verification": FOUNDATION
     | {"scenario", "result", "analysis", "simulation", "targets", "recommendation"},
+    "lab": FOUNDATION
+    | {"records", "reading", "scenario", "result", "analysis", "simulation", "targets", "recommendation"},
     "prediction": FOUNDATION | {"scenario", "result", "analysis", "simulation"},
     "exports": WORDS
-    | {"presets", "reading", "writing", "targets", "analysis", "recommendation", "verification"},
+    | {"presets", "reading", "writing", "targets", "analysis", "recommendation", "verification", "lab"},
     "ui": set(),
     "__main__": {"ui"},
 }

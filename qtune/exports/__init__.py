@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from qtune.analysis import Summary
 from qtune.exports.alerts import export_alerts
 from qtune.exports.holdings import Catalogue, catalogue
+from qtune.exports.laboratory import describe_incident, describe_incidents, describe_reproduction
 from qtune.exports.models import describe_catalogue
 from qtune.exports.preset import Tuned, export_preset, load_tuned
 from qtune.exports.recommendations import describe_recommendation
 from qtune.exports.report import Report, Section
 from qtune.exports.summaries import describe_summary
 from qtune.exports.verifications import describe_verification
+from qtune.lab import Incident, Reproduction
 from qtune.recommendation import Recommendation
 from qtune.verification import Verification
 
 __all__ = ["Catalogue", "Report", "Section", "Tuned", "catalogue", "describe", "export", "load_tuned"]
 
 
-def describe(thing: Summary | Recommendation | Verification | Catalogue) -> Report:
-    """A summary, a recommendation, a verification or the catalogue as a report: titled tables of text, and their data.
+Describable = (
+    Summary | Recommendation | Verification | Catalogue | Reproduction | Incident | Sequence[Incident]
+)
+"""Everything that there is a report on."""
+
+
+def describe(thing: Describable) -> Report:
+    """A summary, a recommendation, a verification, the catalogue, one of the lab's incidents, all of them, or what came
+    of running one, as a report: titled tables of text, and their data.
 
     It is what the command line prints and the notebook shows, so that both say the same.
     """
@@ -30,7 +40,13 @@ def describe(thing: Summary | Recommendation | Verification | Catalogue) -> Repo
         return describe_recommendation(thing)
     if isinstance(thing, Verification):
         return describe_verification(thing)
-    return describe_catalogue(thing)
+    if isinstance(thing, Reproduction):
+        return describe_reproduction(thing)
+    if isinstance(thing, Incident):
+        return describe_incident(thing)
+    if isinstance(thing, Catalogue):
+        return describe_catalogue(thing)
+    return describe_incidents(thing)
 
 
 def export(thing: Recommendation | Summary, path: str | Path) -> Path:

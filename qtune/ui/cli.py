@@ -229,6 +229,30 @@ def alerts(
         text.write(f"{written.read_text(encoding='utf-8')}\nwrote {written}\n")
 
 
+@app.command(short_help="List real incidents, or run one: what broke, its fix, and the recommended one.")
+def lab(
+    name: Annotated[str | None, typer.Argument(help="An incident such as A1, or a file of one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the incidents of the lab, or run one.
+
+    One that is run is simulated as reported and after the fix of its source, with the rule that broke; then the
+    recommender is asked about the same workload, and its answer is simulated too. When a run does not show what the
+    incident says, the exit code is 1.
+    """
+    if name is None:
+        _finish(qtune.describe(qtune.lab.incidents()), as_json)
+        return
+    incident = qtune.lab.load_incident(name)
+    if incident.not_reproduced is not None:
+        _finish(qtune.describe(incident), as_json)
+        return
+    with progress() as steps:
+        make_ready(steps)
+        found = qtune.lab.reproduce(incident, on_progress=lambda what: steps.at(f"{incident.id}: {what}"))
+    _finish(qtune.describe(found), as_json)
+
+
 @app.command(short_help="Write a commented scenario to start from.")
 def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("scenario.yaml"),

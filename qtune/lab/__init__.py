@@ -1,0 +1,26 @@
+"""The lab: real incidents of queue consumers, each reproduced, explained and put right.
+
+``qtune.lab.incident_names()`` lists them, ``load_incident("A1")`` reads one, and ``reproduce`` runs it: as reported,
+after the fix of its source, and with the recommender's own answer for the same workload. ``qtune.describe`` makes a
+report of an incident, of all of them, and of a reproduction.
+"""
+
+from qtune.lab.incident import RULES, Incident, Range
+from qtune.lab.measures import MEASURES, Measure
+from qtune.lab.reproduction import Observed, Reproduction, incident_to_dict, reproduce
+from qtune.lab.shelf import incident_names, incidents, load_incident
+
+__all__ = [
+    "MEASURES",
+    "RULES",
+    "Incident",
+    "Measure",
+    "Observed",
+    "Range",
+    "Reproduction",
+    "incident_names",
+    "incident_to_dict",
+    "incidents",
+    "load_incident",
+    "reproduce",
+]
