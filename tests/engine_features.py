@@ -71,11 +71,18 @@ FROM_SETTINGS = {
     *("returned first", "returned last", "client costs", "pause after an empty receive"),
     *("a slow broker", "a link held up by an outage"),
     *("a short poll that may miss", "in flight as many as may be"),
+    *("messages of a batch linger", "batches of varying size", "entries of a batch fail"),
     *("throttled for a while", "throttled with a quota of retries", "throttled without another try"),
     *("downstream of few connections", "downstream with a pace", "downstream that refuses"),
 }
 FROM_ROWS = {
-    *("several in one receive", "several in one settle", "several attempts", "renewed twice"),
+    *(
+        "several in one send",
+        "several in one receive",
+        "several in one settle",
+        "several attempts",
+        "renewed twice",
+    ),
     *("due at one instant", "expired unread", "expired after a delivery", "third delivery"),
     *("waited for a sender", "waited for a core", "handlers paused", "released by the keep-alive"),
     *("lingered", "an attempt fails and the next is right", "long poll served", "renewers too few"),
@@ -108,6 +115,7 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
     unsent = bool((result.states["unsent"] > 0).any())
     poll = plan.discipline == POLL
     throttled = bool((result.calls["outcome"] == CALL_THROTTLED).any())
+    several = bool((result.calls["count"][result.calls["op"] == OP_SEND] > 1).any())
     found = {
         f"{DISCIPLINES[plan.discipline]}, settled {SETTLES[plan.settle_mode]}": True,
         "poll by loop": poll and plan.credit_at_settle and plan.refill_at == plan.in_hand_limit > 1,
@@ -135,6 +143,9 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "in flight as many as may be": bool(
             (result.states["in_flight"] == (plan.in_flight_most or -1)).any()
         ),
+        "messages of a batch linger": several and plan.send_linger_s > 0.0,
+        "batches of varying size": several and plan.send_batch_from < plan.send_batch,
+        "entries of a batch fail": several and plan.entry_fail_steps > 0,
         "throttled for a while": bool((plan.limit_end_s < np.inf).any()) and throttled,
         "throttled with a quota of retries": plan.retry_tokens > 0 and throttled,
         "throttled without another try": not plan.throttled_wait_s.size and throttled,
@@ -169,6 +180,7 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
     killed = deliveries["consumer"][deliveries["outcome"] == DELIVERY_LOST]
     busy_most = plan.horizon_s * plan.cores * plan.consumers
     found = {
+        "several in one send": (calls["count"][calls["op"] == OP_SEND] > 1).any(),
         "several in one receive": (calls["count"][receive] > 1).any(),
         "several in one settle": (calls["count"][calls["op"] == OP_SETTLE] > 1).any(),
         "several attempts": tried.any(),

@@ -205,7 +205,7 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
 def _broker(pick: Pick, lock_s: float, service_s: float, horizon_s: float) -> Fields:
     return {
         "lock_s": lock_s,
-        "senders": pick(0, 0, 1, 8),
+        **_sending(pick, service_s),
         "max_deliveries": pick(0, 1, 2, 5),
         "retention_s": pick(np.inf, np.inf, horizon_s / 3.0, 5.0 * service_s + 0.5),
         "capacity_messages": pick(0, 0, 3, 20),
@@ -228,6 +228,17 @@ def _downstream(pick: Pick, load: float) -> Fields:
         "downstream_rejects": rejects,
         # A refusal that takes no time, abandoned at once, would come back at once.
         "refusal_s": pick(0.01, 0.1) if rejects else 0.0,
+    }
+
+
+def _sending(pick: Pick, service_s: float) -> Fields:
+    batch = pick(1, 1, 3, 10)
+    return {
+        "senders": pick(0, 0, 1, 8),
+        "send_batch": batch,
+        "send_batch_from": pick(batch, 1),
+        "send_linger_s": pick(0.0, 0.0, 2.0 * service_s),
+        "entry_fail_steps": streams.chance_steps(pick(0.0, 0.0, 0.2)),
     }
 
 

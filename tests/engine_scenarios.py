@@ -40,7 +40,7 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
         failures=_failures(pick, service_s),
         groups=pick(None, {"kind": "even", "count": 3}, {"kind": "zipf", "count": 5, "exponent": 1.0}, OWN),
         downstream=_downstream(pick, workers / service_s),
-        producers=pick(None, {"senders": 1}, {"instances": 2, "senders": 3}),
+        producers=_producers(pick, provider, service_s),
         queue=queue,
         consumers={"instances": instances, "workers": workers, "cores": pick(1, 1, 2), **consumers},
         faults=_faults(pick, rate_per_s, horizon_s) + pick((), (), (_kill(pick, instances, horizon_s),)),
@@ -52,6 +52,17 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
         return scenario
     each = scenario.behaviour()  # a fleet that can hold more than may be in flight is refused
     return scenario.with_(queue={"in_flight_limit": instances * each.receivers * each.in_hand_limit})
+
+
+def _producers(pick: Pick, provider: str, service_s: float) -> Section | None:
+    batches = {
+        "senders": 2,
+        "batch": pick(10, 3),
+        "batch_from": pick(None, 1),
+        "linger_s": pick(0.0, 3.0 * service_s),
+        "entry_failures": pick(0.0, 0.2) if provider == "sqs" else 0.0,
+    }
+    return pick(None, {"senders": 1}, {"instances": 2, "senders": 3}, batches)
 
 
 def _arrivals(pick: Pick, rate_per_s: float, horizon_s: float) -> Section:

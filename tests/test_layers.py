@@ -46,7 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": WORDS | {"result"},
     "simulation": FOUNDATION | {"scenario", "engine", "result", "digest"},
     "adapters": WORDS | {"result"},
-    "analysis": FOUNDATION | {"distributions", "faults", "downstream", "providers", "scenario", "result"},
+    "analysis": FOUNDATION
+    | {"distributions", "downstream", "faults", "producer", "providers", "scenario", "result"},
     "calibration": WORDS | {"result", "analysis", "engine", "simulation"},
     "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
     "verification": FOUNDATION

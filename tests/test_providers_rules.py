@@ -7,6 +7,7 @@ import pytest
 import qtune
 from qtune.consumer import Consumers, Failures
 from qtune.downstream import Downstream
+from qtune.producer import Producers
 from qtune.providers import all_providers
 from qtune.providers.base import Rule
 from qtune.records import yaml_name
@@ -24,6 +25,7 @@ def settings_of(provider: str) -> set[str]:
         "consumers": Consumers,
         "downstream": Downstream,
         "failures": Failures,
+        "producers": Producers,
     }
     found = {yaml_name(name) for name in Scenario.model_fields}
     for section, record in sections.items():

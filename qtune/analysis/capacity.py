@@ -83,7 +83,8 @@ def capacity_of(setup: Setup) -> Capacity:
         held_s = setup.calls.send.mean
         if setup.calls.calls_served_at_once:
             held_s += setup.calls.call_service.mean
-        formula = "senders / send round trip"
+        formula = "senders * messages per call / send round trip"
+        held_s *= setup.sends
         found.append(Ceiling(resource="senders", places=setup.senders, held_s=held_s, formula=formula))
     return Capacity(ceilings=tuple(sorted(found, key=lambda ceiling: ceiling.per_s)))
 
@@ -197,7 +198,7 @@ def _broker(setup: Setup) -> list[Ceiling]:
     calls = setup.calls
     if not calls.calls_served_at_once:
         return []
-    count = setup.work.settles / setup.behaviour.settle_batch + bool(setup.senders)
+    count = setup.work.settles / setup.behaviour.settle_batch + setup.sends
     if setup.behaviour.discipline == "poll":
         count += setup.work.deliveries / setup.most_per_receive
     held_s = count * calls.call_service.mean
@@ -208,10 +209,10 @@ def _broker(setup: Setup) -> list[Ceiling]:
 
 def _rate_limit(setup: Setup, limit: RateLimit) -> list[Ceiling]:
     """What a rate limit lets through when no call is wasted; the last call of a period may overdraw it."""
-    sends, work = 1.0 if setup.senders else 0.0, setup.work
+    sent, work = 1.0 if setup.senders else 0.0, setup.work
     settles = work.settles / setup.behaviour.settle_batch
-    calls: dict[Op, float] = {"send": sends, "settle": settles}
-    messages: dict[Op, float] = {"send": sends, "settle": work.settles, "receive": work.deliveries}
+    calls: dict[Op, float] = {"send": setup.sends, "settle": settles}
+    messages: dict[Op, float] = {"send": sent, "settle": work.settles, "receive": work.deliveries}
     if setup.behaviour.discipline == "poll":
         calls["receive"] = work.deliveries / setup.most_per_receive
     spent = sum(count * limit.call_cost.get(op, 0) for op, count in calls.items())
@@ -219,6 +220,8 @@ def _rate_limit(setup: Setup, limit: RateLimit) -> list[Ceiling]:
     if spent <= 0.0:
         return []
     most: dict[Op, int] = {"settle": setup.behaviour.settle_batch}
+    if setup.producers is not None:
+        most["send"] = setup.producers.batch
     if setup.behaviour.discipline == "poll":
         most["receive"] = setup.most_per_receive
     dearest = max(

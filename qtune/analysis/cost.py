@@ -183,16 +183,23 @@ def least_month_usd(scenario: Scenario) -> float:
 
 def least_requests_per_message(setup: Setup, price: RequestPrice) -> float:
     """The least number of billed requests per message: sent if there are producers, received, settled."""
-    work, sends = setup.work, 1 if setup.senders else 0
-    chunks_each = max(math.ceil(setup.message_bytes / price.chunk_bytes), 1)
-    settles = work.settles / setup.behaviour.settle_batch
+    work = setup.work
     if price.billed == "message":
-        return chunks_each * (work.deliveries + sends) + work.settles
-    per_call = (
-        max(math.ceil(count * setup.message_bytes / price.chunk_bytes), 1) / count
-        for count in range(1, setup.most_per_receive + 1)
+        chunks_each = max(math.ceil(setup.message_bytes / price.chunk_bytes), 1)
+        return chunks_each * (work.deliveries + bool(setup.senders)) + work.settles
+
+    def least(most: int) -> float:
+        """The least requests for each message of a call with payload."""
+        chunks = (
+            max(math.ceil(count * setup.message_bytes / price.chunk_bytes), 1) / count
+            for count in range(1, most + 1)
+        )
+        return min(chunks)
+
+    sent = least(setup.producers.batch) if setup.producers else 0.0
+    return (
+        work.deliveries * least(setup.most_per_receive) + sent + work.settles / setup.behaviour.settle_batch
     )
-    return work.deliveries * min(per_call) + settles + sends * chunks_each
 
 
 def assumptions_of(scenario: Scenario, results: Sequence[Result]) -> tuple[str, ...]:

@@ -60,8 +60,8 @@ def _settings_of(resource: Resource, setup: Setup) -> list[tuple[str, int]]:
     batch = ("consumers.receive_batch", behaviour.batch)
     if resource == "client cores":
         return [instances]
-    if resource == "senders":
-        return [("producers.senders", setup.senders_each)]
+    if resource == "senders" and setup.producers is not None:
+        return [("producers.senders", setup.producers.senders)]
     if resource == "credits":
         return []
     if resource == "broker calls":

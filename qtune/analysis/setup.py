@@ -10,6 +10,7 @@ import numpy as np
 
 from qtune.distributions import Distribution
 from qtune.downstream import Downstream
+from qtune.producer import Producers
 from qtune.providers.base import CallModel, DeliverySemantics, RateLimit, ReceiveBehaviour
 from qtune.scenario import Scenario
 
@@ -42,8 +43,7 @@ class Setup:
     arrival_scv: squared coefficient of variation of the gaps; of bursts and of steps in the rate, what
     counts over
         many gaps instead (see :func:`arrival_scv_of`).
-    senders: of all producers together; 0 when the broker has each message at its due instant. senders_each:
-    of one.
+    producers: None when the broker has each message at its due instant.
     rate_limits: those that always apply; one that a fault brings is over some day.
     refused_s: worker time of a message that is refused downstream every time; inf: none ever leaves so.
     """
@@ -59,8 +59,7 @@ class Setup:
     calls: CallModel
     instances: int
     workers_each: int
-    senders: int
-    senders_each: int
+    producers: Producers | None
     message_bytes: int
     abandons: bool
     disturbed: bool
@@ -72,6 +71,16 @@ class Setup:
     def workers(self) -> int:
         """Workers of the whole fleet."""
         return self.instances * self.workers_each
+
+    @property
+    def senders(self) -> int:
+        """Send calls that can be under way at the same time; 0 when nothing is sent."""
+        return self.producers.senders_total if self.producers else 0
+
+    @property
+    def sends(self) -> float:
+        """Send calls for each message when batches are full, without those for entries that fail."""
+        return 1.0 / self.producers.batch_mean if self.producers else 0.0
 
     @property
     def receivers(self) -> int:
@@ -117,7 +126,6 @@ class Setup:
 def setup_of(scenario: Scenario) -> Setup:
     """The settings of a scenario, resolved."""
     schedule = scenario.schedule()
-    producers = scenario.producers
     service = scenario.service_distribution()
     return Setup(
         arrivals=scenario.arrivals.kind,
@@ -131,8 +139,7 @@ def setup_of(scenario: Scenario) -> Setup:
         calls=scenario.call_model(),
         instances=scenario.consumers.instances,
         workers_each=scenario.consumers.workers,
-        senders=producers.instances * producers.senders if producers else 0,
-        senders_each=producers.senders if producers else 0,
+        producers=scenario.producers,
         message_bytes=scenario.message_size_bytes,
         abandons=scenario.failures.on_failure == "abandon",
         disturbed=bool(scenario.faults),

@@ -13,12 +13,16 @@ smallest first, in this order:
     renewers            a lock renewal is called, or takes effect
     senders             a send is confirmed
     customers           a customer of the closed loop has thought
+    gathering           the oldest message that waits for a sender has waited for others long enough
     refill              a period of a rate limit begins or an outage ends, and deliveries that it held up go on
     pause               a pause of all handlers ends
     fleet               a consumer is killed, or starts again
     samples             the state is written down
     locks               a lock runs out (so a settle at the very end of its lock is still in time)
     retention           a message has outlived its retention
+
+A sender that is free takes the messages that have waited longest, in one call, once there are enough of them or the
+oldest has lingered. Entries of a call that fail are sent again at once, in a call of their own.
 
 Both engines read these numbers from :func:`slots_of`. A call costs one draw of its round trip. The broker acts on a
 receive half-way, because the lock starts there; sends, settles and renewals take effect when they are confirmed, which
@@ -116,6 +120,16 @@ class Plan:
 
     # Producers: 0 senders means that the broker has a message at its due instant.
     senders: int = 0
+    send_batch: int = (
+        1  # one call takes so many messages, or any number from send_batch_from on, drawn for each call
+    )
+    send_batch_from: int = 1
+    send_linger_s: float = (
+        0.0  # how long the oldest message that waits for a sender waits for others to join it
+    )
+    entry_fail_steps: int = (
+        0  # the chance that one entry of a batch fails though its call succeeds; at most 62 entries
+    )
 
     # Broker.
     lock_s: float = 30.0
@@ -257,6 +271,7 @@ class Slots(NamedTuple):
     renewers: int
     senders: int
     customers: int
+    gathering: int
     refill: int
     pause: int
     fleet: int
@@ -295,6 +310,7 @@ def slots_of(plan: Plan) -> Slots:
         1,
         1,
         1 if plan.fleet_at_s.size else 0,
+        1,
         1,
     )
     starts = [0]

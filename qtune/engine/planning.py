@@ -28,6 +28,7 @@ from qtune.engine.plan import (
 )
 from qtune.engine.quantiles import quantile_function
 from qtune.faults import Outage, PauseHandlers, SlowBroker, fleet_changes
+from qtune.producer import Producers
 from qtune.providers.base import Op, RateLimit, ReceiveBehaviour
 from qtune.result import CALL_OPS
 from qtune.scenario import Scenario
@@ -79,7 +80,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         abandons=scenario.failures.on_failure == "abandon",
         backoff_s=np.array(retry.waits_s() if retry else (), np.float64),
         **_downstream(scenario.downstream),
-        senders=scenario.producers.senders_total if scenario.producers else 0,
+        **_sending(scenario.producers),
         lock_s=semantics.lock_s,
         max_deliveries=semantics.max_deliveries,
         retention_s=semantics.retention_s,
@@ -103,6 +104,19 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         pause_end_s=np.array([end for _, end in pauses], np.float64),
         tables=tuple((table.kind, table.values) for table in (each.table() for each in tables)),
     )
+
+
+def _sending(producers: Producers | None) -> dict[str, Any]:
+    """How messages are sent; nothing where the broker has each at its due instant."""
+    if producers is None:
+        return {}
+    return {
+        "senders": producers.senders_total,
+        "send_batch": producers.batch,
+        "send_batch_from": producers.batch if producers.batch_from is None else producers.batch_from,
+        "send_linger_s": producers.linger_s,
+        "entry_fail_steps": streams.chance_steps(producers.entry_failures),
+    }
 
 
 def _short_poll_steps(share: float, behaviour: ReceiveBehaviour) -> int:

@@ -43,7 +43,9 @@ RETRY: Final = 17
 """The wait before a call is tried again: six streams, one for each kind of call in the order of its code."""
 SHORT_POLL: Final = 23
 GROUP: Final = 24
-STREAMS: Final = 25
+SEND_BATCH: Final = 25
+ENTRY: Final = 26
+STREAMS: Final = 27
 
 NEXT_SEEN: Final = 1 << 32
 """The messages that one poll may see are told apart by the first field's high bits."""

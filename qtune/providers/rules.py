@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from qtune.providers.base import Limit
@@ -45,6 +45,33 @@ def within(path: str, limit: Limit) -> Check:
         message = None if value is None else breach(limit, float(value))
         if message is not None:
             yield Complaint(path=path, message=message, source=source_text(limit))
+
+    return check
+
+
+def batch_payload(limit_of: Callable[[Any], Limit]) -> Check:
+    """The rule that a full batch of sends keeps a limit on its bytes."""
+
+    def check(scenario: Any) -> Iterator[Complaint]:
+        producers, limit = scenario.producers, limit_of(scenario)
+        if producers is None or producers.batch == 1:
+            return
+        message = breach(limit, float(producers.batch * scenario.message_size_bytes))
+        if message is not None:
+            size = format_size(scenario.message_size_bytes)
+            text = f"{producers.batch} messages of {size} are too many bytes: {message}"
+            yield Complaint(path="producers.batch", message=text, source=source_text(limit))
+
+    return check
+
+
+def batches_are_whole(source: str) -> Check:
+    """The rule that no entry of a batch fails alone, for brokers that take or refuse a batch as a whole."""
+
+    def check(scenario: Any) -> Iterator[Complaint]:
+        if scenario.producers is not None and scenario.producers.entry_failures > 0.0:
+            message = "this broker takes or refuses a batch as a whole: leave it out"
+            yield Complaint(path="producers.entry_failures", message=message, source=source)
 
     return check
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, Op, RateLimit, ReceiveBehaviour, Retries
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, renewal_fields, settle_fields
-from qtune.providers.rules import breach, source_text, within
+from qtune.providers.rules import batch_payload, batches_are_whole, breach, source_text, within
 from qtune.providers.servicebus_rules import RULES
 from qtune.records import Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds
 
@@ -63,6 +63,8 @@ LIMITS: tuple[Limit, ...] = (
     _limit("lock_duration", 300.0, "s", source=_PERFORMANCE, as_of="2025-04"),
     _limit("message_size in standard", 262_144.0, "bytes"),
     _limit("message_size in premium", 104_857_600.0, "bytes"),
+    _limit("payload of a send batch in standard", 262_144.0, "bytes", source=_PYTHON, as_of="2026-10"),
+    _limit("payload of a send batch in premium", 1_048_576.0, "bytes", source=_PYTHON, as_of="2026-10"),
     _limit("prefetch of azure-servicebus", 50_000.0, "messages", source=_PYTHON, as_of="2026-10"),
     _limit("receive requests on a queue", 5_000.0, "receivers"),
     _limit("AMQP connections of a namespace", 5_000.0, "connections"),
@@ -268,6 +270,8 @@ class ServiceBus(Provider):
         _units_fit_tier,
         _credits_fit_tier,
         _size_fits_tier,
+        batch_payload(lambda scenario: _BOUND[f"payload of a send batch in {scenario.queue.tier}"]),
+        batches_are_whole(_PYTHON),
         _prefetch_fits_client,
         _fleet_fits_namespace,
     )

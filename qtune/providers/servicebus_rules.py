@@ -126,6 +126,11 @@ RULES: tuple[Rule, ...] = (
         _PYTHON,
         setting="consumers.retry_mode",
     ),
+    modelled(
+        "a batch of sends holds 256 KB in standard and 1 MB in premium, and is taken or refused as a whole",
+        _PYTHON,
+        setting="producers.batch",
+    ),
     not_modelled(
         "a messaging unit carries about 4 MB a second each way",
         "a benchmark figure and no promise: nothing is bounded by it",
@@ -161,11 +166,6 @@ RULES: tuple[Rule, ...] = (
         "every receive is in peek-lock mode",
         _PREFETCH,
         as_of="2024-06",
-    ),
-    not_modelled(
-        "a batch of sends holds 256 KB in standard and 1 MB in premium",
-        "producers send single messages",
-        _PYTHON,
     ),
     not_modelled(
         "Azure Functions: 16 calls a core, 8 sessions, batches of up to 1,000, waits for a batch",

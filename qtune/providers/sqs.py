@@ -9,7 +9,7 @@ from typing import Any, Literal
 from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour, Retries
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
-from qtune.providers.rules import breach, some_lock, source_text, within
+from qtune.providers.rules import batch_payload, breach, some_lock, source_text, within
 from qtune.providers.sqs_rules import RULES
 from qtune.records import Complaint, Count, Seconds
 
@@ -58,10 +58,8 @@ LIMITS: tuple[Limit, ...] = (
         checked="when a scenario is made, and in a run",
     ),
     _limit("longest lock with renewals", 43_200.0, "s", source=_TIMEOUT, as_of="2022-09"),
-    _limit(
-        "payload of a send batch", 1_048_576.0, "bytes", checked="nowhere", modelled=False,
-        reason="producers send single messages; a batch of sends is not simulated",
-    ),
+    _limit("send_batch", 10.0, "messages"),
+    _limit("payload of a send batch", 1_048_576.0, "bytes"),
     _limit(
         "delay", 900.0, "s", checked="nowhere", modelled=False,
         reason="delayed messages are not simulated",
@@ -161,6 +159,8 @@ class Sqs(Provider):
         within("consumers.receive_batch", _BOUND["receive_batch"]),
         within("consumers.receive_wait_s", _BOUND["receive_wait"]),
         within("consumers.settle_batch", _BOUND["settle_batch"]),
+        within("producers.batch", _BOUND["send_batch"]),
+        batch_payload(lambda _: _BOUND["payload of a send batch"]),
         within("message_size_bytes", _BOUND["message_size"]),
         within("message_size_bytes", _BOUND["smallest message_size"]),
         within("consumers.renewal.max_s", _BOUND["longest lock with renewals"]),

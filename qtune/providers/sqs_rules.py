@@ -109,6 +109,11 @@ RULES: tuple[Rule, ...] = (
         _BOTO,
         setting="consumers.retry_mode",
     ),
+    modelled(
+        "a send batch holds ten entries and 1 MiB, and may fail in part",
+        _MODEL,
+        setting="producers.batch",
+    ),
     not_modelled(
         "a deleted message may be delivered again when a server that was down comes back",
         "AWS states no rate",
@@ -133,11 +138,6 @@ RULES: tuple[Rule, ...] = (
         "fair queues put off tenants that have more than a tenth of the messages in flight",
         "queues are standard and without groups",
         _FAIR,
-    ),
-    not_modelled(
-        "a send batch holds ten entries and 1 MiB, and may fail in part",
-        "producers send single messages",
-        _MODEL,
     ),
     not_modelled(
         "a message can be delayed by up to 15 min",

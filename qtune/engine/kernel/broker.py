@@ -7,11 +7,10 @@ from math import nan
 from qtune.engine import streams
 from qtune.engine.kernel.calendar import earliest, set_slot
 from qtune.engine.kernel.compiled import step
-from qtune.engine.kernel.draws import trip_s, value
+from qtune.engine.kernel.draws import value
 from qtune.engine.kernel.groups import group_of
 from qtune.engine.plan import NO_GROUPS, POLL
 from qtune.result import (
-    CALL_OK,
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
     DELIVERY_FAILED,
@@ -23,7 +22,6 @@ from qtune.result import (
     MESSAGE_LOCKED,
     MESSAGE_READY,
     MESSAGE_REJECTED,
-    OP_SEND,
 )
 
 WAITING = 2
@@ -106,45 +104,6 @@ def store(w, message, now_s):  # type: ignore[no-untyped-def]
 def is_full(w):  # type: ignore[no-untyped-def]
     """Whether the queue's bound is reached."""
     return w.plan.capacity_messages > 0 and w.broker.stored >= w.plan.capacity_messages
-
-
-@step
-def begin_send(w, sender, message, now_s):  # type: ignore[no-untyped-def]
-    """A sender makes its call for one message."""
-    row = w.senders[sender]
-    row.start_s = now_s
-    row.message = message
-    key = row.refused * streams.NEXT_TRY
-    round_trip_s = trip_s(w, streams.SEND, streams.SEND, message, key, now_s)
-    row.half_s = 0.5 * round_trip_s
-    limited = w.plan.calls_served_at_once > 0
-    row.phase = 0 if limited else 1
-    set_slot(w, w.slots.senders + sender, now_s + (row.half_s if limited else round_trip_s))
-
-
-@step
-def open_door(w, now_s):  # type: ignore[no-untyped-def]
-    """Let in what waits at the door as far as there is room, and let senders who are rid of a message send another."""
-    p, b = w.plan, w.broker
-    while True:
-        if b.door_head < b.door_tail and (p.rejects_when_full or not is_full(w)):
-            sender = w.door[b.door_head & (len(w.door) - 1)]
-            b.door_head += 1
-            if is_full(w):
-                refuse(w, w.senders[sender].message, now_s)
-            else:
-                store(w, w.senders[sender].message, now_s)
-            add_call(w, w.senders[sender].start_s, now_s, sender, OP_SEND, 1, CALL_OK)
-            w.idle_senders[b.idle_senders] = sender
-            b.idle_senders += 1
-        elif b.idle_senders == 0 or b.next_to_send == b.created:
-            return
-        if b.idle_senders > 0 and b.next_to_send < b.created:
-            b.idle_senders -= 1
-            b.next_to_send += 1
-            w.senders[w.idle_senders[b.idle_senders]].refused = 0
-            w.senders[w.idle_senders[b.idle_senders]].spent = 0
-            begin_send(w, w.idle_senders[b.idle_senders], b.next_to_send - 1, now_s)
 
 
 @step

@@ -11,7 +11,7 @@ from math import inf
 import numpy as np
 
 from qtune.engine.kernel.background import background_is_due, release_unread
-from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_is_live, open_door, think
+from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_is_live, think
 from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
 from qtune.engine.kernel.downstream import worked_s
@@ -27,7 +27,8 @@ from qtune.engine.kernel.receivers import (
     push_lands,
 )
 from qtune.engine.kernel.renewers import let_go, renewer_is_due, start_renewing
-from qtune.engine.kernel.source import admit, customer_is_due, next_due, sender_is_due
+from qtune.engine.kernel.senders import end_lingering, open_door, sender_is_due
+from qtune.engine.kernel.source import admit, customer_is_due, next_due
 from qtune.engine.kernel.workers import (
     begin_settle,
     next_delivery,
@@ -199,8 +200,10 @@ def slot_is_due(w, slot, now_s):  # type: ignore[no-untyped-def]
         renewer_is_due(w, slot - s.renewers, now_s)
     elif slot < s.customers:
         sender_is_due(w, slot - s.senders, now_s)
-    elif slot < s.refill:
+    elif slot < s.gathering:
         customer_is_due(w, slot - s.customers, now_s)
+    elif slot < s.refill:
+        end_lingering(w, now_s)
     elif slot < s.pause:
         refill(w)
     elif slot < s.fleet:

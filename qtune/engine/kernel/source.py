@@ -5,14 +5,14 @@ from __future__ import annotations
 from math import inf
 
 from qtune.engine import streams
-from qtune.engine.kernel.broker import add_call, begin_send, new_message, refuse, served_at, store
+from qtune.engine.kernel.broker import (
+    new_message,
+    store,
+)
 from qtune.engine.kernel.calendar import set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import step
 from qtune.engine.kernel.draws import value
-from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.world import FINISHED, MORE_MESSAGES
-from qtune.result import CALL_OK, OP_SEND
 
 AT_BROKER = 0
 CONFIRMED = 1
@@ -61,51 +61,6 @@ def admit(w, now_s, most):  # type: ignore[no-untyped-def]
             store(w, message, b.next_due_s)
         next_due(w)
     return FINISHED
-
-
-@step
-def sender_is_due(w, sender, now_s):  # type: ignore[no-untyped-def]
-    """A send reaches a broker with few call slots, is confirmed and so at the queue's door, or is tried again."""
-    b = w.broker
-    row = w.senders[sender]
-    served_s = inf
-    if row.phase == AT_BROKER:
-        row.phase = CONFIRMED
-        key = row.refused * streams.NEXT_TRY
-        served_s = served_at(w, streams.BROKER_SEND, row.message, key, now_s) + row.half_s
-    elif row.phase == WAITS:
-        begin_send(w, sender, row.message, now_s)
-        return
-    elif w.plan.refuses and send_is_refused(w, sender, now_s):
-        return
-    else:
-        w.door[b.door_tail & (len(w.door) - 1)] = sender
-        b.door_tail += 1
-    set_slot(w, w.slots.senders + sender, served_s)
-
-
-@rare
-def send_is_refused(w, sender, now_s):  # type: ignore[no-untyped-def]
-    """Whether a limit refuses a send that would be confirmed now; its sender tries again later, or gives it up."""
-    b, row = w.broker, w.senders[sender]
-    client = w.plan.consumers + sender // w.plan.senders_each
-    outcome = ask(w, OP_SEND, 1, now_s)
-    if outcome == CALL_OK:
-        answered(w, client, row.spent)
-        return False
-    add_call(w, row.start_s, now_s, sender, OP_SEND, 0, outcome)
-    wait_s = next_after_s(w, client, outcome, OP_SEND, row.message, 0, row.refused)
-    if wait_s == GIVES_UP:
-        refuse(w, row.message, now_s)
-        set_slot(w, w.slots.senders + sender, inf)
-        w.idle_senders[b.idle_senders] = sender
-        b.idle_senders += 1
-    else:
-        row.refused += 1
-        row.spent = price_of(w, outcome)
-        row.phase = WAITS
-        set_slot(w, w.slots.senders + sender, now_s + wait_s)
-    return True
 
 
 @step

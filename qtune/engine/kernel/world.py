@@ -28,7 +28,7 @@ BROKER: Final = _record(
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
-    "pauses fleet tick changed sure flows_short held refusals",
+    "pauses fleet tick changed sure flows_short held refusals gathered",
 )
 CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -43,7 +43,9 @@ WORKER: Final = _record(
 RENEWER: Final = _record(
     "due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer refused spent"
 )
-SENDER: Final = _record("start_s half_s", "phase message refused spent")
+SENDER: Final = _record(
+    "start_s half_s", "phase message count entries entered taken failed rounds refused spent"
+)
 CUSTOMER: Final = _record("", "thought")
 PENDING: Final = _record(
     "call_start_s",
@@ -312,7 +314,15 @@ def _wider(ring: Array, head: int, tail: int) -> Array:
 
 def _most_at_once(plan: Plan) -> int:
     """How many messages one event can hand out at most."""
-    return plan.batch + plan.prefetch + plan.in_hand_limit + plan.settle_batch + plan.receivers_total + 8
+    return (
+        plan.send_batch
+        + plan.batch
+        + plan.prefetch
+        + plan.in_hand_limit
+        + plan.settle_batch
+        + plan.receivers_total
+        + 8
+    )
 
 
 def _plan_record(plan: Plan) -> Array:

@@ -46,7 +46,7 @@ class Broker:
         self.ready: deque[int] = deque()
         self.returned: deque[int] = deque()
         self.demand: deque[Receiver] = deque()
-        self.door: deque[tuple[int, Sender | None]] = deque()
+        self.door: deque[tuple[deque[int], Sender | None]] = deque()
         self.locks: deque[tuple[float, int]] = deque()
         self.backlog = self.in_flight = self.stored = 0
         self.limits = Limits(self.plan)
@@ -64,16 +64,17 @@ class Broker:
 
     # -- coming in ---------------------------------------------------------------------------------------------
 
-    def enter(self, message: int, sender: Sender | None = None) -> bool:
-        """Take a message in; False when the queue is full, and then it waits at the door or is refused."""
+    def enter(self, messages: deque[int], sender: Sender | None = None) -> bool:
+        """Take messages in; when the queue is full the others are refused, or wait at the door: False then."""
         plan = self.plan
-        if plan.capacity_messages and self.stored >= plan.capacity_messages:
-            if not plan.rejects_when_full:
-                self.door.append((message, sender))
+        while messages:
+            if not plan.capacity_messages or self.stored < plan.capacity_messages:
+                self.store(messages.popleft())
+            elif plan.rejects_when_full:
+                self.refuse(messages.popleft())
+            else:
+                self.door.append((messages, sender))
                 return False
-            self.refuse(message)
-            return True
-        self.store(message)
         return True
 
     def refuse(self, message: int) -> None:
@@ -262,8 +263,11 @@ class Broker:
         self.stored -= 1
         self.model.source.leave(message)
         if self.door:
-            waiting, sender = self.door.popleft()
-            self.store(waiting)
+            waiting, sender = self.door[0]
+            self.store(waiting.popleft())
+            if waiting:
+                return
+            self.door.popleft()
             if sender is not None:
                 sender.slot.hand(None)
 

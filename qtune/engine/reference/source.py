@@ -32,6 +32,8 @@ class Source:
         self.queue: deque[int] = deque()
         self.senders = [Sender(self, number) for number in range(self.plan.senders)]
         self.idle_senders: list[Sender] = []
+        self.gathered = False
+        self.gather_slot = Slot(self.clock, self.slots.gathering)
         if self.plan.customers:
             self.customers = [Customer(self, number) for number in range(self.plan.customers)]
         else:
@@ -78,13 +80,56 @@ class Source:
         message = self.model.rows.add_message(self.clock.now, self.group_of(len(self.model.rows.messages)))
         self.unsent += 1
         if not self.senders:
-            self.model.broker.enter(message)
+            self.model.broker.enter(deque((message,)))
             self.model.broker.match()
-        elif self.idle_senders:
-            self.idle_senders.pop().slot.hand(message)
         else:
             self.queue.append(message)
+            self.serve_idle_senders()
         return message
+
+    # -- what waits for a sender -------------------------------------------------------------------------------
+
+    def is_worth_a_call(self) -> bool:
+        """Whether a sender takes what waits now, or lets more messages join first."""
+        if not self.queue:
+            return False
+        late = (
+            self.clock.now >= self.lingers_until_s()
+            if self.gathered
+            else self.clock.now > self.lingers_until_s()
+        )
+        return len(self.queue) >= self.wanted() or late or not self.plan.send_linger_s
+
+    def wanted(self) -> int:
+        """How many messages the next call takes if there are as many."""
+        most, least = self.plan.send_batch, self.plan.send_batch_from
+        if most == least:
+            return most
+        part = self.model.draws.uniform(streams.SEND_BATCH, self.queue[0], 0)
+        return least + int(part * (most - least + 1))
+
+    def lingers_until_s(self) -> float:
+        """When the oldest message that waits goes, with others or without."""
+        return self.model.rows.messages[self.queue[0]].due_s + self.plan.send_linger_s
+
+    def take(self) -> deque[int]:
+        """The messages of the next call."""
+        return deque(self.queue.popleft() for _ in range(min(self.wanted(), len(self.queue))))
+
+    def serve_idle_senders(self) -> None:
+        """Let idle senders take what waits, or look again when the oldest message has lingered."""
+        while self.idle_senders and self.is_worth_a_call():
+            self.idle_senders.pop().slot.hand(self.take())
+        if self.idle_senders and self.queue:
+            self.gather_slot.ring_at(self.lingers_until_s(), self.end_lingering)
+
+    def end_lingering(self) -> None:
+        """The oldest message has waited long enough for others: it goes with those that are there."""
+        self.gathered = True
+        self.serve_idle_senders()
+        self.gathered = False
+
+    # -- a message is gone -------------------------------------------------------------------------------------
 
     def leave(self, message: int) -> None:
         """A message is gone: the customer who waited for it thinks again."""
@@ -93,7 +138,7 @@ class Source:
 
 
 class Sender:
-    """Sends one message after the other, each with one call."""
+    """Sends messages, one batch after the other, each with one call."""
 
     def __init__(self, source: Source, number: int) -> None:
         self.source, self.number = source, number
@@ -102,44 +147,66 @@ class Sender:
         source.clock.process(self.run())
 
     def run(self) -> Steps:
-        """Take the message that has waited longest, and send it."""
+        """Take what has waited longest and send it; entries that fail go again in a call of their own."""
         source = self.source
         while True:
-            if source.queue:
-                message = source.queue.popleft()
+            if source.is_worth_a_call():
+                entries = source.take()
+                source.serve_idle_senders()
             else:
                 source.idle_senders.append(self)
-                message = yield self.slot.idle()
-            yield from self.send(message)
+                source.serve_idle_senders()
+                entries = yield self.slot.idle()
+            first, rounds = entries[0], 0
+            while entries:
+                entries = yield from self.send(entries, Tries(self.client, OP_SEND, first, rounds))
+                rounds += 1
 
-    def send(self, message: int) -> Steps:
-        """Call until the broker takes the message or the client gives up, and note each call when it is answered."""
+    def send(self, entries: deque[int], tries: Tries) -> Generator[Any, Any, deque[int]]:
+        """Call until the broker takes the batch or the client gives up; the entries that failed."""
         model, clock = self.source.model, self.source.clock
-        broker, tries = model.broker, Tries(self.client, OP_SEND, message, 0)
+        broker = model.broker
         while True:
             start_s = clock.now
-            round_trip_s = model.round_trip_s(streams.SEND, streams.SEND, message, tries.key)
-            if model.plan.calls_served_at_once:
-                yield self.slot.at(clock.now + 0.5 * round_trip_s)
-                served_s = broker.served_at(streams.BROKER, streams.BROKER_SEND, message, tries.key)
-                yield self.slot.at(served_s + 0.5 * round_trip_s)
-            else:
-                yield self.slot.at(clock.now + round_trip_s)
-            outcome = broker.ask(OP_SEND, 1)
+            yield from self.reach_broker_and_back(tries)
+            outcome = broker.ask(OP_SEND, len(entries))
             if outcome == CALL_OK:
                 break
             model.rows.add_call(start_s, clock.now, self.number, OP_SEND, 0, outcome)
             wait_s = tries.next_after_s(outcome)
             if wait_s is None:
-                broker.refuse(message)
-                return
+                for message in entries:
+                    broker.refuse(message)
+                return deque()
             yield self.slot.at(clock.now + wait_s)
         tries.answered()
-        if broker.enter(message, self):
-            broker.match()
-        else:
+        failed, taken = self.sorted_out(entries, tries.b)
+        count = len(taken)
+        entered = broker.enter(taken, self)
+        broker.match()
+        if not entered:
             yield self.slot.idle()
-        model.rows.add_call(start_s, clock.now, self.number, OP_SEND, 1, CALL_OK)
+        model.rows.add_call(start_s, clock.now, self.number, OP_SEND, count, CALL_OK)
+        return failed
+
+    def reach_broker_and_back(self, tries: Tries) -> Steps:
+        """The round trip of one send, with the broker's work in the middle."""
+        model, clock = self.source.model, self.source.clock
+        round_trip_s = model.round_trip_s(streams.SEND, streams.SEND, tries.a, tries.key)
+        if model.plan.calls_served_at_once:
+            yield self.slot.at(clock.now + 0.5 * round_trip_s)
+            served_s = model.broker.served_at(streams.BROKER, streams.BROKER_SEND, tries.a, tries.key)
+            yield self.slot.at(served_s + 0.5 * round_trip_s)
+        else:
+            yield self.slot.at(clock.now + round_trip_s)
+
+    def sorted_out(self, entries: deque[int], rounds: int) -> tuple[deque[int], deque[int]]:
+        """The entries that fail and those that the broker takes, by a draw for each entry."""
+        steps, draws = self.source.plan.entry_fail_steps, self.source.model.draws
+        fails = [draws.happens(streams.ENTRY, message, rounds, steps) for message in entries]
+        failed = (message for message, fail in zip(entries, fails, strict=True) if fail)
+        taken = (message for message, fail in zip(entries, fails, strict=True) if not fail)
+        return deque(failed), deque(taken)
 
 
 class Customer:
