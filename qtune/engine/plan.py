@@ -120,16 +120,10 @@ class Plan:
 
     # Producers: 0 senders means that the broker has a message at its due instant.
     senders: int = 0
-    send_batch: int = (
-        1  # one call takes so many messages, or any number from send_batch_from on, drawn for each call
-    )
+    send_batch: int = 1  # messages that one call takes, or any number from the next one on, drawn for each
     send_batch_from: int = 1
-    send_linger_s: float = (
-        0.0  # how long the oldest message that waits for a sender waits for others to join it
-    )
-    entry_fail_steps: int = (
-        0  # the chance that one entry of a batch fails though its call succeeds; at most 62 entries
-    )
+    send_linger_s: float = 0.0  # what the oldest message that waits for a sender waits for others
+    entry_fail_steps: int = 0  # one entry of a batch fails though its call succeeds; at most 62 entries
 
     # Broker.
     lock_s: float = 30.0
@@ -309,8 +303,8 @@ def slots_of(plan: Plan) -> Slots:
         plan.customers,
         1,
         1,
-        1 if plan.fleet_at_s.size else 0,
         1,
+        1 if plan.fleet_at_s.size else 0,
         1,
     )
     starts = [0]

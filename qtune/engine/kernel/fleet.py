@@ -168,7 +168,7 @@ def kill_worker(w, worker, now_s):  # type: ignore[no-untyped-def]
             elif row.phase == SETTLING and row.finished_s <= now_s:
                 its.finished_s = row.finished_s
                 its.attempts = row.attempts
-    if w.attempt_end_s[worker] > now_s:
+    if w.plan.attempt_waits and w.attempt_end_s[worker] > now_s:
         # The downstream works on for nobody: its connection stays taken, and the rest does not count as work.
         left_s = w.attempt_end_s[worker] - max(w.attempt_start_s[worker], now_s)
         w.broker.downstream_busy_s = w.broker.downstream_busy_s - left_s
