@@ -44,6 +44,7 @@ MESSAGE_STATES: Final = ("unsent", "ready", "locked", "completed", "dead_lettere
 # How one delivery ended. LATE: the handler was right but its lock had ended, so the work is wasted.
 # LOST: its consumer was killed with it in hand; the broker learns nothing, and the lock runs out.
 # UNSETTLED: the broker refused its settlement until the client gave up, so it comes back when its lock runs out.
+# SKIPPED: not handled, because one of its group before it failed; it comes back when its lock runs out.
 DELIVERY_OPEN: Final = 0
 DELIVERY_COMPLETED: Final = 1
 DELIVERY_ABANDONED: Final = 2
@@ -53,8 +54,9 @@ DELIVERY_DROPPED: Final = 5
 DELIVERY_RELEASED: Final = 6
 DELIVERY_UNSETTLED: Final = 7
 DELIVERY_LOST: Final = 8
+DELIVERY_SKIPPED: Final = 9
 DELIVERY_OUTCOMES: Final = (
-    *("open", "completed", "abandoned", "failed", "late", "dropped", "released", "unsettled", "lost"),
+    *("open", "completed", "abandoned", "failed", "late", "dropped", "released", "unsettled", "lost", "skipped"),
 )
 
 OP_SEND: Final = 0

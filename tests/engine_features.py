@@ -9,6 +9,7 @@ from engine_plans import Floats
 from numpy.typing import NDArray
 
 from qtune.engine.plan import (
+    BY_GROUP,
     DRAWN_GROUPS,
     LINK_BURST,
     LINK_SLIDING,
@@ -89,6 +90,8 @@ FROM_ROWS = {
     *("completed after its lock", "several groups drawn", "a group for each message"),
     *("waited for the downstream", "refused downstream", "refused every time"),
     *("a link held up by a limit", "worked again after a kill"),
+    *("group by group by poll", "group by group by link", "several of a group in one receive"),
+    *("held up by its group", "comes back to its group", "order kept by a buffer", "expired in a group"),
 }
 
 
@@ -199,6 +202,7 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
             & (deliveries["locked_s"] > killed_s)
             & (deliveries["outcome"] == DELIVERY_COMPLETED)
         ).any(),
+        **_from_groups(plan, result),
         "third delivery": (deliveries["delivery_no"] > 2).any(),
         "waited for a sender": plan.senders > 0 and (result.states["unsent"] > plan.senders).any(),
         "waited for a core": result.states["core_busy_s"][-1] > 0.3 * busy_most,
@@ -239,3 +243,27 @@ def _most_at_once(begin_s: Floats, end_s: Floats) -> int:
     begin_s, end_s = np.sort(begin_s[~np.isnan(begin_s)]), np.sort(end_s[~np.isnan(end_s)])
     count = np.arange(1, begin_s.size + 1) - np.searchsorted(end_s, begin_s, "right")
     return int(count.max(initial=0))
+
+
+def _from_groups(plan: Plan, result: Result) -> dict[str, bool]:
+    """What happens where messages are handed out, or handled, group by group."""
+    messages, deliveries = result.messages, result.deliveries
+    grouped = plan.hands_out == BY_GROUP and bool((deliveries["outcome"] == DELIVERY_COMPLETED).any())
+    group = messages["group"][deliveries["message"]]
+    together = np.unique(np.stack((group, deliveries["locked_s"])), axis=1, return_counts=True)[1]
+    several = messages.size > np.unique(messages["group"]).size > 1
+    empty = bool(((result.calls["op"] == OP_RECEIVE) & (result.calls["outcome"] == CALL_EMPTY)).any())
+    waits_s = deliveries["started_s"] - deliveries["received_s"]
+    expired = bool((messages["state"] == MESSAGE_EXPIRED).any())
+    return {
+        "group by group by poll": grouped and plan.discipline == POLL,
+        "group by group by link": grouped and plan.discipline != POLL,
+        "several of a group in one receive": grouped and several and bool((together > 1).any()),
+        "held up by its group": grouped and empty and bool((result.states["backlog"] > 0).any()),
+        "comes back to its group": grouped and several and bool((deliveries["delivery_no"] > 1).any()),
+        "order kept by a buffer": plan.keeps_order
+        and several
+        and plan.workers > 1
+        and bool((waits_s > 0.0).any()),
+        "expired in a group": grouped and several and expired,
+    }

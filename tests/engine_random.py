@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from qtune.distributions import Constant, Distribution, Empirical, Exponential, Lognormal
 from qtune.engine import streams
 from qtune.engine.plan import (
+    BY_GROUP,
     DRAWN_GROUPS,
     GIVEN_GROUPS,
     LINK_BURST,
@@ -89,7 +91,7 @@ def any_plan(pick: Pick, whole: Whole) -> Plan:
     constant = pick(False, False, True)
     limits = _limits(pick, rate_per_s, horizon_s)
     wait_s = pick(20.0, 1.0, 0.05) if discipline == LINK_BURST else pick(20.0, 1.0, 0.05, 0.0)
-    return Plan(
+    plan = Plan(
         seed=whole(0, MOST_SEED),
         horizon_s=horizon_s,
         sample_every_s=horizon_s / pick(7, 10, 50),
@@ -110,6 +112,16 @@ def any_plan(pick: Pick, whole: Whole) -> Plan:
         **_faults(pick, horizon_s),
         **_fleet(pick, consumers, horizon_s),
     )
+    return _by_group(pick, plan) if pick(False, False, True) else plan
+
+
+def _by_group(pick: Pick, plan: Plan) -> Plan:
+    """The same plan, but group by group, by the broker, the client or both."""
+    by_group = pick(True, True, False)
+    of_broker: Fields = (
+        {"hands_out": BY_GROUP, "accepts_late": False, "short_poll_steps": 0} if by_group else {}
+    )
+    return replace(plan, keeps_order=pick(True, False) and plan.discipline != LINK_BURST, **of_broker)
 
 
 def _tables(pick: Pick, service_s: float, constant: bool) -> tuple[Any, ...]:

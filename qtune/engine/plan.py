@@ -65,6 +65,9 @@ OWN_GROUPS: Final = 1
 DRAWN_GROUPS: Final = 2
 GIVEN_GROUPS: Final = 3
 
+BY_AGE: Final = 0
+BY_GROUP: Final = 1
+
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 NO_FLOATS: Final[Floats] = np.empty(0)
@@ -133,6 +136,9 @@ class Plan:
     rejects_when_full: bool = False
     redelivers_first: bool = False
     accepts_late: bool = False  # a handler that succeeds after its lock ran out still completes the message
+    hands_out: int = (
+        BY_AGE  # or by group: none of a group while one of it is in flight; then neither of the two above
+    )
     calls_served_at_once: int = 0  # 0: no bound
     in_flight_most: int = 0  # 0: no bound; above it nothing is handed out
     over_limit_fails: bool = False  # a poll that does not wait is then an error; otherwise it finds nothing
@@ -158,6 +164,9 @@ class Plan:
     settle_mode: int = SETTLE_EACH
     settle_batch: int = 1
     drops_expired: bool = False
+    keeps_order: bool = (
+        False  # a receiver handles one message of a group at a time, and none of it after a failure
+    )
     renewers: int = 0
     renew_after_s: float = 0.0
     renew_max_s: float = 0.0

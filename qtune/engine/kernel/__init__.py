@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from qtune.engine.kernel.compiled import COMPILED
+from qtune.engine.kernel.growth import grown
 from qtune.engine.kernel.loop import advance, begin
 from qtune.engine.kernel.stream import Chunk, make_room, rest
 from qtune.engine.kernel.workers import SETTLING
-from qtune.engine.kernel.world import FINISHED, Array, World, grown, make_world
+from qtune.engine.kernel.world import FINISHED, Array, World, make_world
 from qtune.engine.plan import Plan
 
 if COMPILED:

@@ -8,8 +8,8 @@ from qtune.engine import streams
 from qtune.engine.kernel.calendar import earliest, set_slot
 from qtune.engine.kernel.compiled import step
 from qtune.engine.kernel.draws import value
-from qtune.engine.kernel.groups import group_of
-from qtune.engine.plan import NO_GROUPS, POLL
+from qtune.engine.kernel.groups import delivery_ended, group_of, join_group, rejoin_group
+from qtune.engine.plan import BY_AGE, NO_GROUPS, POLL
 from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
@@ -92,9 +92,12 @@ def store(w, message, now_s):  # type: ignore[no-untyped-def]
     b.entered = message + 1
     b.unsent -= 1
     b.stored += 1
-    w.ready[b.ready_tail & mask] = message
-    b.ready_tail += 1
     b.backlog += 1
+    if w.plan.hands_out == BY_AGE:
+        w.ready[b.ready_tail & mask] = message
+        b.ready_tail += 1
+    else:
+        join_group(w, message)
     if w.plan.retention_s <= w.plan.horizon_s:
         w.kept[b.kept_tail & mask] = message
         b.kept_tail += 1
@@ -135,6 +138,15 @@ def leave(w, message, state, now_s):  # type: ignore[no-untyped-def]
 @step
 def give_back(w, message, counted, now_s):  # type: ignore[no-untyped-def]
     """A locked message is free again: ready, or the state in which it is to leave."""
+    state = come_back(w, message, counted, now_s)
+    if w.plan.hands_out != BY_AGE:
+        delivery_ended(w, message)
+    return state
+
+
+@step
+def come_back(w, message, counted, now_s):  # type: ignore[no-untyped-def]
+    """Put a message that was locked where it belongs now."""
     p, b = w.plan, w.broker
     mask = len(w.messages) - 1
     row = w.messages[message & mask]
@@ -145,7 +157,9 @@ def give_back(w, message, counted, now_s):  # type: ignore[no-untyped-def]
         return MESSAGE_EXPIRED
     row.state = MESSAGE_READY
     b.backlog += 1
-    if p.redelivers_first:
+    if p.hands_out != BY_AGE:
+        rejoin_group(w, message)
+    elif p.redelivers_first:
         w.returned[b.returned_tail & mask] = message
         b.returned_tail += 1
     else:
@@ -184,10 +198,9 @@ def next_message(w):  # type: ignore[no-untyped-def]
 
 
 @step
-def hand_out(w, consumer, now_s):  # type: ignore[no-untyped-def]
-    """Lock the next ready message; the number of the new delivery."""
+def hand_out(w, message, consumer, now_s):  # type: ignore[no-untyped-def]
+    """Lock a ready message; the number of the new delivery."""
     b = w.broker
-    message = next_message(w)
     row = w.messages[message & (len(w.messages) - 1)]
     delivery = b.deliveries
     b.deliveries += 1
@@ -281,6 +294,8 @@ def settle_one(w, delivery, succeeded, now_s):  # type: ignore[no-untyped-def]
     message.delivery = delivery
     message.completed_s = row.finished_s
     message.settled_s = now_s
+    if w.plan.hands_out != BY_AGE:
+        delivery_ended(w, row.message)
     leave(w, row.message, MESSAGE_COMPLETED, now_s)
     return -1
 

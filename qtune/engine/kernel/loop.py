@@ -16,6 +16,7 @@ from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
 from qtune.engine.kernel.downstream import worked_s
 from qtune.engine.kernel.fleet import fleet_changes, start_consumer
+from qtune.engine.kernel.groups import head_expires
 from qtune.engine.kernel.limits import refill
 from qtune.engine.kernel.receivers import (
     call_ends,
@@ -46,7 +47,7 @@ from qtune.engine.kernel.world import (
     MORE_LOCKS,
     MORE_MESSAGES,
 )
-from qtune.engine.plan import LINK_BURST, POLL
+from qtune.engine.plan import BY_AGE, LINK_BURST, POLL
 from qtune.result import MESSAGE_COMPLETED, MESSAGE_EXPIRED, MESSAGE_READY
 
 EVERYTHING = 1 << 62
@@ -286,6 +287,8 @@ def retention_ends(w):  # type: ignore[no-untyped-def]
     if w.messages[message & mask].state == MESSAGE_READY:
         b.backlog -= 1
         w.pending.gone = message
+        if w.plan.hands_out != BY_AGE:
+            head_expires(w, message)
 
 
 @entry

@@ -14,6 +14,7 @@ from qtune.engine.kernel.broker import (
     add_call,
     hand_out,
     next_in_line,
+    next_message,
     served_at,
     wait_in_line,
 )
@@ -21,9 +22,10 @@ from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.draws import happens, trip_s
+from qtune.engine.kernel.groups import gather
 from qtune.engine.kernel.limits import ask, charge_received, is_held_up
 from qtune.engine.kernel.world import FLOWS_AT_ONCE
-from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL
+from qtune.engine.plan import BY_AGE, LINK_BURST, LINK_SLIDING, POLL
 from qtune.result import CALL_EMPTY, CALL_OK, CALL_OVER_LIMIT, OP_RECEIVE
 
 RESTING = 0
@@ -232,7 +234,10 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
     polls = p.discipline == POLL
     most = p.in_flight_most if p.in_flight_most > 0 else NO_BOUND
     mask = w.buffer.shape[1] - 1
+    grouped = p.hands_out != BY_AGE
     while b.backlog > 0 and b.waiting > 0 and b.in_flight < most:
+        if grouped and b.open_groups == 0:
+            return
         if p.holds_up and is_held_up(w, now_s):
             return
         receiver = next_in_line(w)
@@ -240,8 +245,11 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
         count = min(row.asked, b.backlog, most - b.in_flight) if polls else 1
         if p.short_poll_steps > 0 and polls and p.wait_s <= 0.0:
             count = min(count, seen(w, receiver))
-        for _ in range(count):
-            w.buffer[receiver, row.tail & mask] = hand_out(w, row.consumer, now_s)
+        if grouped:
+            count = gather(w, count)
+        for place in range(count):
+            message = w.gathered[place] if grouped else next_message(w)
+            w.buffer[receiver, row.tail & mask] = hand_out(w, message, row.consumer, now_s)
             row.tail += 1
         if p.holds_up:
             charge_received(w, count, now_s)

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qtune.engine.kernel.growth import grown
 from qtune.engine.kernel.world import (
     MORE_CALLS,
     MORE_DELIVERIES,
     MORE_MESSAGES,
     Array,
     World,
-    grown,
 )
 from qtune.result import DELIVERY_OPEN, MESSAGE_COMPLETED, MESSAGE_LOCKED
 

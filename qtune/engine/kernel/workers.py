@@ -13,6 +13,7 @@ from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.downstream import HANDLING, attempt_in_turn
 from qtune.engine.kernel.draws import happens, trip_s, value
 from qtune.engine.kernel.limits import ask
+from qtune.engine.kernel.ordering import bring_forward, next_place, skip_group
 from qtune.engine.kernel.receivers import CLOSING, FREE, close_call, is_over, open_call
 from qtune.engine.plan import LINK_BURST, SETTLE_BATCH, SETTLE_CONCURRENT, SETTLE_EACH
 from qtune.result import (
@@ -53,6 +54,8 @@ def next_delivery(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """The oldest delivery in the buffer that an idle worker of this receiver can start on, or nobody's."""
     row = w.receivers[receiver]
     if row.idle_workers == 0 or row.head == row.landed or paused_until_s(w, now_s) > 0.0:
+        return NOBODY
+    if w.plan.keeps_order and not bring_forward(w, receiver):
         return NOBODY
     delivery = w.buffer[receiver, row.head & (w.buffer.shape[1] - 1)]
     row.head += 1
@@ -135,6 +138,8 @@ def start(w, worker, delivery, now_s):  # type: ignore[no-untyped-def]
         return False
     w.broker.busy_workers += 1
     row.delivery = delivery
+    if p.keeps_order:
+        row.group = w.messages[its.message & (len(w.messages) - 1)].group
     row.started_s = compute(w, row.consumer, p.message_cost_s, now_s)
     its.started_s = row.started_s
     its.worker = worker
@@ -149,7 +154,7 @@ def start(w, worker, delivery, now_s):  # type: ignore[no-untyped-def]
     attempt(w, worker, its.message, its.delivery_no)
     row.phase = HANDLING
     ends_s = row.finished_s
-    settles = row.succeeded == 1 or p.abandons
+    settles = row.succeeded == 1 or (p.abandons and not p.keeps_order)
     if settles and p.settle_mode == SETTLE_EACH and p.call_cost_s <= 0.0 and p.calls_served_at_once == 0:
         # Nothing happens when the handler ends but that its settle leaves: one event instead of two.
         row.phase = SETTLING
@@ -215,12 +220,14 @@ def handler_ends(w, worker, now_s):  # type: ignore[no-untyped-def]
     its.attempts = row.attempts
     its.finished_s = now_s
     everything = -1
+    if p.keeps_order and row.succeeded == 0:
+        skip_group(w, row.receiver, row.group, now_s)
     if row.succeeded == 0 and not p.abandons:
         its.outcome = DELIVERY_FAILED
         if p.credit_at_settle:
             w.receivers[row.receiver].freed += 1
         q.let_go = worker
-        if row.handled > 0 and nothing_to_do(w, row.receiver, now_s):
+        if row.handled > 0 and nothing_to_do(w, worker, now_s):
             everything = 1
     elif p.settle_mode == SETTLE_CONCURRENT:
         settle_in_background(w, worker, now_s)
@@ -229,7 +236,7 @@ def handler_ends(w, worker, now_s):  # type: ignore[no-untyped-def]
         w.handled[worker, row.handled] = row.delivery
         row.handled += 1
         q.let_go = worker
-        if row.handled >= p.settle_batch or nothing_to_do(w, row.receiver, now_s):
+        if row.handled >= p.settle_batch or nothing_to_do(w, worker, now_s):
             everything = 1
     else:
         everything = 0
@@ -241,10 +248,13 @@ def handler_ends(w, worker, now_s):  # type: ignore[no-untyped-def]
 
 
 @step
-def nothing_to_do(w, receiver, now_s):  # type: ignore[no-untyped-def]
+def nothing_to_do(w, worker, now_s):  # type: ignore[no-untyped-def]
     """Whether no delivery is there that a worker could take next."""
+    receiver = w.workers[worker].receiver
     row = w.receivers[receiver]
-    return row.head == row.landed or paused_until_s(w, now_s) > 0.0
+    if row.head == row.landed or paused_until_s(w, now_s) > 0.0:
+        return True
+    return w.plan.keeps_order and next_place(w, receiver, worker) < 0
 
 
 @step
@@ -296,7 +306,7 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
     else:
         q.settle_count = 0
     q.unread = row.receiver
-    if row.settles_all == 0 and row.handled > 0 and nothing_to_do(w, row.receiver, now_s):
+    if row.settles_all == 0 and row.handled > 0 and nothing_to_do(w, worker, now_s):
         q.settle_next = worker
         q.everything = 1
     else:

@@ -12,7 +12,17 @@ from typing import Any, Final
 import numpy as np
 
 from qtune.engine import streams
-from qtune.engine.plan import LINK_BURST, POLL, Plan, Slots, slots_of
+from qtune.engine.plan import (
+    BY_AGE,
+    DRAWN_GROUPS,
+    GIVEN_GROUPS,
+    LINK_BURST,
+    OWN_GROUPS,
+    POLL,
+    Plan,
+    Slots,
+    slots_of,
+)
 from qtune.result import CALL, DELIVERY, MESSAGE, STATE
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -28,7 +38,7 @@ BROKER: Final = _record(
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
-    "pauses fleet tick changed sure flows_short held refusals gathered",
+    "pauses fleet tick changed sure flows_short open_groups ages held refusals gathered",
 )
 CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -38,7 +48,7 @@ RECEIVER: Final = _record(
 )
 WORKER: Final = _record(
     "started_s finished_s settle_start_s half_s",
-    "phase receiver consumer delivery succeeded attempts tries handled renewer settles_all refused spent",
+    "phase receiver consumer delivery group succeeded attempts tries handled renewer settles_all refused spent",
 )
 RENEWER: Final = _record(
     "due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer refused spent"
@@ -47,6 +57,7 @@ SENDER: Final = _record(
     "start_s half_s", "phase message count entries entered taken failed rounds refused spent"
 )
 CUSTOMER: Final = _record("", "thought")
+GROUP: Final = _record("", "head tail in_flight")
 PENDING: Final = _record(
     "call_start_s",
     "settle_from settle_single settle_count settle_succeeded back counted gone polled settle_next everything "
@@ -118,6 +129,11 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "returned": (INT64, 1),
     "kept": (INT64, 1),
     "customer_of": (INT64, 1),
+    "age": (INT64, 1),
+    "behind": (INT64, 1),
+    "groups": (GROUP, 1),
+    "open_group": (INT64, 1),
+    "gathered": (INT64, 1),
     "lock_end_s": (FLOAT64, 1),
     "lock_delivery": (INT64, 1),
     "demand": (INT64, 1),
@@ -225,6 +241,7 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
         "returned": np.zeros(messages, np.int64),
         "kept": np.zeros(messages, np.int64),
         "customer_of": np.zeros(messages, np.int64),
+        **_groups(plan, messages),
         "lock_end_s": np.zeros(locks),
         "lock_delivery": np.zeros(locks, np.int64),
         "demand": np.zeros(_power(2 * receivers + 2), np.int64),
@@ -265,53 +282,6 @@ def _shared(plan: Plan) -> dict[str, Array]:
     }
 
 
-def grown(world: World, code: int) -> World:
-    """The same run with twice the room for what was full."""
-    broker = world.broker
-    if code == MORE_MESSAGES:
-        return world.with_arrays(
-            messages=_wider(world.messages, broker.messages_from, broker.created),
-            ready=_wider(world.ready, broker.ready_head, broker.ready_tail),
-            returned=_wider(world.returned, broker.returned_head, broker.returned_tail),
-            kept=_wider(world.kept, broker.kept_head, broker.kept_tail),
-            customer_of=_wider(world.customer_of, broker.messages_from, broker.created),
-        )
-    if code == MORE_DELIVERIES:
-        return world.with_arrays(
-            deliveries=_wider(world.deliveries, broker.deliveries_from, broker.deliveries)
-        )
-    if code == MORE_CALLS:
-        return world.with_arrays(calls=_wider(world.calls, broker.calls_from, broker.calls))
-    if code == MORE_LOCKS:
-        return world.with_arrays(
-            lock_end_s=_wider(world.lock_end_s, broker.lock_head, broker.lock_tail),
-            lock_delivery=_wider(world.lock_delivery, broker.lock_head, broker.lock_tail),
-        )
-    if code == MORE_BACKGROUND:
-        return world.with_arrays(background=_wider(world.background, 0, broker.background))
-    if code == MORE_FLOWS:
-        rings = {"flow_s": world.flow_s, "flow_limit": world.flow_limit}
-        spans = list(zip(world.receivers.flow_head, world.receivers.flow_tail, strict=True))
-        return world.with_arrays(
-            **{
-                name: np.stack([_wider(ring, *span) for ring, span in zip(rows, spans, strict=True)])
-                for name, rows in rings.items()
-            }
-        )
-    raise AssertionError(f"the loop returned {code}, which asks for nothing")
-
-
-def _wider(ring: Array, head: int, tail: int) -> Array:
-    """A ring of twice the length with the same entries from ``head`` to ``tail``."""
-    wide = np.zeros(2 * len(ring), ring.dtype)
-    while head < tail:
-        here, there = head & (len(ring) - 1), head & (len(wide) - 1)
-        count = min(tail - head, len(ring) - here, len(wide) - there)
-        wide[there : there + count] = ring[here : here + count]
-        head += count
-    return wide.view(np.recarray) if isinstance(ring, np.recarray) else wide
-
-
 def _most_at_once(plan: Plan) -> int:
     """How many messages one event can hand out at most."""
     return (
@@ -348,6 +318,21 @@ def _refusals(plan: Plan) -> dict[str, Array]:
         "limit_used": np.zeros(plan.limit_credits.size),
         "limit_until_s": np.zeros(plan.limit_credits.size),
         "clients": clients,
+    }
+
+
+def _groups(plan: Plan, messages: int) -> dict[str, Array]:
+    """The line in which messages are handed out group by group; next to nothing where they are not."""
+    most = {OWN_GROUPS: messages, DRAWN_GROUPS: plan.group_ends.size}.get(plan.grouping, 1)
+    if plan.grouping == GIVEN_GROUPS:
+        most = int(plan.group_of.max(initial=0)) + 1
+    grouped = plan.hands_out != BY_AGE
+    return {
+        "age": np.zeros(messages if grouped else 1, np.int64),
+        "behind": np.zeros(messages if grouped else 1, np.int64),
+        "groups": _records(_power(most) if grouped else 1, GROUP),
+        "open_group": np.zeros(_power(most) if grouped else 1, np.int64),
+        "gathered": np.zeros(plan.batch, np.int64),
     }
 
 

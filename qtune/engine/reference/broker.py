@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from qtune.engine.plan import slots_of
+from qtune.engine.plan import BY_GROUP, slots_of
 from qtune.engine.reference.clock import Slot, earliest
 from qtune.engine.reference.limits import Limits
+from qtune.engine.reference.lines import ByAge, ByGroup, Line
 from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
@@ -36,15 +37,14 @@ class Broker:
     """One queue with its dead-letter rule.
 
     A message is ready, locked by one delivery, or gone. ``demand`` holds the receivers that wait, longest first: a
-    polling receiver leaves it when it is served, a link goes back to the end as long as it has credit. While ``held``,
-    a rate limit holds up whatever is ready.
+    polling receiver leaves it when it is served, a link goes back to the end as long as it has credit. ``line`` knows
+    the order in which what is ready is handed out. While ``held``, a rate limit holds it all up.
     """
 
     def __init__(self, model: Model) -> None:
         self.model, self.plan, self.clock = model, model.plan, model.clock
         self.rows = model.rows
-        self.ready: deque[int] = deque()
-        self.returned: deque[int] = deque()
+        self.line: Line = ByGroup(self) if self.plan.hands_out == BY_GROUP else ByAge(self)
         self.demand: deque[Receiver] = deque()
         self.door: deque[tuple[deque[int], Sender | None]] = deque()
         self.locks: deque[tuple[float, int]] = deque()
@@ -93,19 +93,19 @@ class Broker:
             self.sent.append(message)
             if self.retention_idle:
                 self.retention_slot.hand(None)
-        self.make_ready(message, self.ready)
+        self.make_ready(message)
+        self.line.add(message)
 
-    def make_ready(self, message: int, queue: deque[int]) -> None:
-        """Put a message where receivers find it; whoever makes messages ready calls :meth:`match` when done."""
+    def make_ready(self, message: int) -> None:
+        """Receivers may have a message; whoever puts it into the line calls :meth:`match` when done."""
         self.rows.messages[message].state = MESSAGE_READY
-        queue.append(message)
         self.backlog += 1
 
     # -- going out ---------------------------------------------------------------------------------------------
 
     def match(self) -> None:
         """Give what is ready to those who wait, longest waiting first."""
-        while self.backlog and self.demand and self.may_hand_out():
+        while self.line.offers() and self.demand and self.may_hand_out():
             self.demand.popleft().be_served()
 
     def may_hand_out(self) -> bool:
@@ -129,12 +129,13 @@ class Broker:
         self.held = False
         self.match()
 
-    def hand_out(self, receiver: Receiver) -> int:
-        """Lock the next ready message for a receiver; the number of the new delivery."""
-        messages = self.rows.messages
-        queue = self.returned if self.next_is_returned() else self.ready
-        message = queue.popleft()
-        row = messages[message]
+    def hand_out(self, receiver: Receiver, most: int) -> list[int]:
+        """Lock what is next for a receiver, at most so many messages; the numbers of the new deliveries."""
+        return [self.lock(message, receiver) for message in self.line.take(most)]
+
+    def lock(self, message: int, receiver: Receiver) -> int:
+        """Lock a message for a receiver; the number of the new delivery."""
+        row = self.rows.messages[message]
         row.state = MESSAGE_LOCKED
         row.deliveries += 1
         self.backlog -= 1
@@ -145,15 +146,6 @@ class Broker:
         row.delivery = delivery
         self.start_lock(delivery, now_s)
         return delivery
-
-    def next_is_returned(self) -> bool:
-        """Whether the next message comes from those given back; entries of messages that are gone are dropped."""
-        messages = self.rows.messages
-        while self.returned and messages[self.returned[0]].state != MESSAGE_READY:
-            self.returned.popleft()
-        while self.ready and messages[self.ready[0]].state != MESSAGE_READY:
-            self.ready.popleft()
-        return bool(self.returned)
 
     def start_lock(self, delivery: int, now_s: float) -> None:
         """Lock a delivery from now on, for the first time or again."""
@@ -212,6 +204,7 @@ class Broker:
             message.delivery = delivery
             message.completed_s, message.settled_s = row.finished_s, now_s
             self.leave(row.message, MESSAGE_COMPLETED)
+            self.line.ended(row.message)
         else:
             row.outcome = DELIVERY_ABANDONED
             self.give_back(row.message)
@@ -254,7 +247,9 @@ class Broker:
         elif row.sent_s + plan.retention_s <= self.clock.now:
             self.leave(message, MESSAGE_EXPIRED)
         else:
-            self.make_ready(message, self.returned if plan.redelivers_first else self.ready)
+            self.make_ready(message)
+            self.line.come_back(message)
+        self.line.ended(message)
 
     def leave(self, message: int, state: int) -> None:
         """A message is gone: its place in the queue and its customer are free."""
@@ -283,6 +278,7 @@ class Broker:
             yield self.retention_slot.at(row.sent_s + self.plan.retention_s)
             if row.state == MESSAGE_READY:
                 self.backlog -= 1
+                self.line.expire(message)
                 self.leave(message, MESSAGE_EXPIRED)
                 self.match()
 

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from qtune.engine import streams
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Pipe, Slot
-from qtune.result import CALL_EMPTY, CALL_FAILED, CALL_OK, CALL_OVER_LIMIT, CALL_THROTTLED, OP_RECEIVE
+from qtune.result import (
+    CALL_EMPTY,
+    CALL_FAILED,
+    CALL_OK,
+    CALL_OVER_LIMIT,
+    CALL_THROTTLED,
+    DELIVERY_SKIPPED,
+    OP_RECEIVE,
+)
 
 if TYPE_CHECKING:
     from qtune.engine.reference.consumer import Consumer
@@ -33,6 +41,7 @@ class Receiver:
         self.broker = self.model.broker
         self.slots = self.model.slots
         self.buffer: deque[int] = deque()
+        self.workers: list[Worker] = []
         self.idle_workers: list[Worker] = []
         self.in_hand = self.freed = 0
         self.feeding = False
@@ -63,11 +72,42 @@ class Receiver:
             self.idle_workers.pop().slot.hand(delivery)
 
     def take(self) -> int | None:
-        """The oldest delivery in the buffer, if handlers may start at all."""
-        if not self.buffer or self.model.paused_until_s():
+        """The oldest delivery in the buffer that may start, if handlers may start at all."""
+        place = self.next_place(self.workers)
+        if place is None or self.model.paused_until_s():
             return None
         self.model.buffered -= 1
-        return self.buffer.popleft()
+        delivery = self.buffer[place]
+        del self.buffer[place]
+        return delivery
+
+    def next_place(self, workers: list[Worker]) -> int | None:
+        """Where in the buffer the oldest delivery is that may start; None when there is none.
+
+        A client that keeps the order of groups starts none of a group while one of these workers is busy with another.
+        """
+        if not self.plan.keeps_order:
+            return 0 if self.buffer else None
+        busy = {worker.group for worker in workers}
+        return next((place for place, its in enumerate(self.buffer) if self.group_of(its) not in busy), None)
+
+    def group_of(self, delivery: int) -> int:
+        """The group of a delivery's message."""
+        rows = self.model.rows
+        return rows.messages[rows.deliveries[delivery].message].group
+
+    def skip(self, group: int) -> None:
+        """A handler has failed: what is in hand of its group is not handled, or would be before what has failed."""
+        skipped = [delivery for delivery in self.buffer if self.group_of(delivery) == group]
+        self.buffer = deque(delivery for delivery in self.buffer if self.group_of(delivery) != group)
+        for delivery in skipped:
+            self.model.buffered -= 1
+            self.taken()
+            if self.plan.abandons:
+                self.model.background.settle(delivery, False, self)
+            else:
+                self.model.rows.deliveries[delivery].outcome = DELIVERY_SKIPPED
+                self.done(1)
 
     def resume(self) -> None:
         """A pause has ended: idle workers start on what has gathered in the buffer."""
@@ -167,7 +207,7 @@ class Poller(Receiver):
 
     def get(self, key: int) -> Generator[Any, Any, list[int]]:
         """What the broker has for a request that reached it, at once or when it has waited."""
-        if self.broker.backlog and self.broker.may_hand_out():
+        if self.broker.line.offers() and self.broker.may_hand_out():
             return self.fetch(key)
         if self.plan.wait_s <= 0.0:
             return []
@@ -185,7 +225,7 @@ class Poller(Receiver):
             count = min(count, plan.in_flight_most - broker.in_flight)
         if plan.short_poll_steps and plan.wait_s <= 0.0:
             count = min(count, self.seen(key))
-        return [broker.hand_out(self) for _ in range(count)]
+        return broker.hand_out(self, count)
 
     def seen(self, key: int) -> int:
         """How many of the ready messages a poll sees that asks only some of the servers, up to what it asks for."""
@@ -246,7 +286,7 @@ class Link(Receiver):
 
     def push(self) -> None:
         """The broker sends one message down the link."""
-        delivery = self.broker.hand_out(self)
+        [delivery] = self.broker.hand_out(self, 1)
         half_s = 0.5 * self.model.round_trip_s(streams.RECEIVE, streams.PUSH, self.number, self.pushed)
         self.pushed += 1
         self.pushes.put(self.clock.now + half_s, delivery)

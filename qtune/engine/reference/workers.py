@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Steps = Generator[Any, Any, None]
 
+NO_GROUP = -2
+"""The group of a worker that is with no delivery; -1 is that of messages without a group."""
+
 
 class Worker:
     """One handler: a thread, task or process that handles one delivery at a time."""
@@ -42,7 +45,9 @@ class Worker:
         self.attempt_s = (0.0, 0.0)
         self.delivery = -1
         self.busy = False
+        self.group = NO_GROUP
         self.renewer: Renewer | None = None
+        receiver.workers.append(self)
         self.clock.process(self.run_calls() if self.plan.discipline == LINK_BURST else self.run())
 
     def end(self) -> None:
@@ -87,6 +92,7 @@ class Worker:
             return
         self.model.busy_workers += 1
         self.busy = True
+        self.group = self.receiver.group_of(delivery)
         self.delivery, row.worker = delivery, self.number
         self.started_s = row.started_s = self.consumer.compute(plan.message_cost_s)
         self.receiver.taken()
@@ -100,8 +106,11 @@ class Worker:
             succeeded, attempts, finished_s = self.attempt(row.message, row.delivery_no, self.started_s)
             yield self.slot.at(finished_s)
         row.attempts, row.finished_s = attempts, clock.now
+        if plan.keeps_order and not succeeded:
+            self.receiver.skip(self.group)
         yield from self.finish(delivery, succeeded)
         self.busy = False
+        self.group = NO_GROUP
         self.model.busy_workers -= 1
 
     def attempt(self, message: int, delivery_no: int, started_s: float) -> tuple[bool, int, float]:
@@ -172,7 +181,8 @@ class Worker:
 
     def nothing_to_do(self) -> bool:
         """Whether no delivery is there that this worker could take next."""
-        return not self.receiver.buffer or self.model.paused_until_s() > 0.0
+        others = [worker for worker in self.receiver.workers if worker is not self]
+        return self.receiver.next_place(others) is None or self.model.paused_until_s() > 0.0
 
     def settle(self, deliveries: list[int], succeeded: bool) -> Steps:
         """Settle these deliveries with one call, made again when it is refused; the worker waits for the answer."""

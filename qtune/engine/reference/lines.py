@@ -1,0 +1,144 @@
+"""In which order a broker hands out what is ready: by age, or group by group.
+
+A line holds the ready messages. The broker tells it what becomes ready, what comes back, what is not in flight any more
+and what has outlived its retention, and takes from it what goes to a receiver.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict, deque
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from qtune.result import MESSAGE_READY
+
+if TYPE_CHECKING:
+    from qtune.engine.reference.broker import Broker
+
+
+class Line(ABC):
+    """What every order of handing out has in common."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker, self.plan, self.messages = broker, broker.plan, broker.rows.messages
+
+    @abstractmethod
+    def add(self, message: int) -> None:
+        """A message has come in."""
+
+    @abstractmethod
+    def come_back(self, message: int) -> None:
+        """A message that was in flight is ready again."""
+
+    def ended(self, message: int) -> None:  # noqa: B027  (an order may have no use for it)
+        """A delivery of a message has ended: it has left, or has come back before this is called."""
+
+    def expire(self, message: int) -> None:  # noqa: B027
+        """A ready message has outlived its retention, which all that were sent before it did too."""
+
+    @abstractmethod
+    def offers(self) -> bool:
+        """Whether there is a message that a receiver could be given now."""
+
+    @abstractmethod
+    def take(self, most: int) -> list[int]:
+        """The messages that one receive is given, in order, at most so many."""
+
+
+class ByAge(Line):
+    """Oldest first, whatever is locked; what comes back goes before or behind all that wait."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker)
+        self.ready: deque[int] = deque()
+        self.returned: deque[int] = deque()
+
+    def add(self, message: int) -> None:
+        """Behind all others."""
+        self.ready.append(message)
+
+    def come_back(self, message: int) -> None:
+        """Before or behind all others."""
+        (self.returned if self.plan.redelivers_first else self.ready).append(message)
+
+    def offers(self) -> bool:
+        """Whatever is ready can be given."""
+        return self.broker.backlog > 0
+
+    def take(self, most: int) -> list[int]:
+        """The oldest ones."""
+        return [self._next() for _ in range(min(most, self.broker.backlog))]
+
+    def _next(self) -> int:
+        """The oldest one; entries of messages that are gone are dropped."""
+        for queue in (self.returned, self.ready):
+            while queue:
+                message = queue.popleft()
+                if self.messages[message].state == MESSAGE_READY:
+                    return message
+        raise AssertionError("nothing is ready")
+
+
+class ByGroup(Line):
+    """A group with a message in flight is closed; of the open ones the group with the oldest message comes first.
+
+    One receive takes as many messages of a group as it can, and then of the next group. A message that comes back is at
+    the front of its group again, among others of them by age. Age is the order in which the broker got the messages.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker)
+        self.age: dict[int, int] = {}
+        self.ready: defaultdict[int, deque[int]] = defaultdict(deque)
+        self.in_flight: Counter[int] = Counter()
+        self.open: list[tuple[int, int]] = []
+
+    def add(self, message: int) -> None:
+        """At the end of its group."""
+        group = self.messages[message].group
+        self.age[message] = len(self.age)
+        self.ready[group].append(message)
+        if len(self.ready[group]) == 1:
+            self._open(group)
+
+    def come_back(self, message: int) -> None:
+        """By its age, which is before all that have not been in flight with it."""
+        ready = self.ready[self.messages[message].group]
+        older = 0
+        while older < len(ready) and self.age[ready[older]] < self.age[message]:
+            older += 1
+        ready.insert(older, message)
+
+    def ended(self, message: int) -> None:
+        """The group opens when none of its messages is in flight."""
+        group = self.messages[message].group
+        self.in_flight[group] -= 1
+        self._open(group)
+
+    def _open(self, group: int) -> None:
+        """Let receivers find a group, unless it is empty or closed."""
+        if self.ready[group] and not self.in_flight[group]:
+            heappush(self.open, (self.age[self.ready[group][0]], group))
+
+    def expire(self, message: int) -> None:
+        """It is the oldest of all that are ready, so it is the first of its group, and an open group is the first."""
+        group = self.messages[message].group
+        self.ready[group].popleft()
+        if not self.in_flight[group]:
+            heappop(self.open)
+            self._open(group)
+
+    def offers(self) -> bool:
+        """What is behind a message in flight cannot be given."""
+        return bool(self.open)
+
+    def take(self, most: int) -> list[int]:
+        """As many of one group as possible, then of the next."""
+        taken: list[int] = []
+        while self.open and len(taken) < most:
+            group = heappop(self.open)[1]
+            while self.ready[group] and len(taken) < most:
+                taken.append(self.ready[group].popleft())
+                self.in_flight[group] += 1
+        return taken
