@@ -44,6 +44,8 @@ class Consumers(Record):
 
     retry_mode: how the client makes a call again that the broker refused, by the client library's own name for it.
     max_attempts: how often it makes one call at most, the first time included. Producers use the same client.
+    keep_group_order: where the queue is ordered by group, whether a receiver's workers keep to that order: one message
+        of a group at a time, and after a failure none of that group until it is received again. None: they do.
     """
 
     instances: Count = 1
@@ -64,6 +66,7 @@ class Consumers(Record):
     retry_mode: Text | None = None
     max_attempts: Annotated[int, whole(at_least=1, at_most=MOST_ATTEMPTS)] | None = None
     drop_expired: YesOrNo = False
+    keep_group_order: YesOrNo | None = None
     cores: Count = 1
     instance_price_usd_per_hour: Annotated[float, number(at_least=0.0)] | None = None
 

@@ -13,6 +13,7 @@ Section = dict[str, Any]
 
 TRACE = "azure_llm_conv_2023.csv"
 OWN = {"kind": "own"}
+EVEN = {"kind": "even", "count": 3}
 
 
 @st.composite
@@ -26,19 +27,20 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
 
     slow_sqs: the path of a model of SQS with a broker and a client that can do little at a time.
     """
-    provider = pick("sqs", "servicebus", "memory")
+    provider = pick("sqs", "sqs", "servicebus", "memory")
     instances = 1 if provider == "memory" else pick(1, 1, 2, 3)
     workers = pick(1, 2, 4)
     service_s = pick(0.1, 0.02, 0.5)
     rate_per_s = instances * workers / service_s * pick(0.6, 0.2, 0.9, 1.5)
     horizon_s = min(40.0, whole(40, 250) / rate_per_s)
     queue, consumers = _sides(pick, provider, workers, service_s)
+    groups = pick(None, EVEN, {"kind": "zipf", "count": 5, "exponent": 1.0}, OWN)
     arrivals = _arrivals(pick, rate_per_s, horizon_s)
     scenario = Scenario(
         arrivals=arrivals,
         service_time=_service_time(pick, service_s, arrivals["kind"]),
         failures=_failures(pick, service_s),
-        groups=pick(None, {"kind": "even", "count": 3}, {"kind": "zipf", "count": 5, "exponent": 1.0}, OWN),
+        groups=groups or (EVEN if queue.get("type") == "fifo" else None),
         downstream=_downstream(pick, workers / service_s),
         producers=_producers(pick, provider, service_s),
         queue=queue,
@@ -178,6 +180,9 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
         }
         return {"provider": provider, **queue}, {**shared, **client}
     queue = {"visibility_timeout_s": lock_s, "max_receive_count": pick(None, 1, 3)}
+    if pick(False, False, True):
+        queue["type"] = "fifo"
+        shared = {**shared, "keep_group_order": pick(None, True, False)}
     settle = pick({"settle": "each"}, {"settle": "concurrent"}, {"settle": "batch", "settle_batch": 5})
     waiting = pick(
         {"receive_wait_s": 20.0}, {"receive_wait_s": 0.05}, {"receive_wait_s": 0.0, "idle_pause_s": 0.1}

@@ -30,6 +30,7 @@ Resource = Literal[
     "credits",
     "downstream connections",
     "downstream turns",
+    "groups",
 ]
 
 
@@ -77,6 +78,7 @@ def capacity_of(setup: Setup) -> Capacity:
     """All ceilings of a setup."""
     setup = replace(setup, work=setup.least_work)
     found = [workers_ceiling(setup), *_places(setup), *_receive_calls(setup), *_cores(setup), *_broker(setup)]
+    found += _groups(setup)
     found += [ceiling for limit in setup.rate_limits for ceiling in _rate_limit(setup, limit)]
     found += _downstream(setup)
     if setup.senders:
@@ -181,6 +183,23 @@ def _round_s(setup: Setup, count: int) -> float:
 def largest_mean(service: Distribution, count: int) -> float:
     """A lower bound, within a few per cent, of the mean of the largest of ``count`` independent values."""
     return service.mean if count <= 1 else float(low_grid(service, count).mean())
+
+
+def _groups(setup: Setup) -> list[Ceiling]:
+    """A group is closed from the hand-out of a batch to the last settlement of it; the busiest group is full first.
+
+    Its next batch may be asked for already, so only the way from the broker to the client counts of a receive.
+    """
+    if setup.semantics.hands_out == "by age" or not setup.busiest_share:
+        return []
+    behaviour, work, most = setup.behaviour, setup.work, setup.most_per_receive
+    at_once = 1 if behaviour.keeps_order else max(1, min(most, setup.workers_each // behaviour.receivers))
+    settle_s = _settle_wait_s(setup) if behaviour.settle != "batch" else 0.0
+    held_s = (work.handler_s + settle_s) / at_once + 0.5 * work.deliveries * setup.calls.receive.mean / most
+    if behaviour.settle != "each":
+        held_s += work.settles * setup.calls.settle.mean / most
+    formula = "groups as large as the busiest / (share of a receive + handler time + share of a settlement)"
+    return [Ceiling(resource="groups", places=1.0 / setup.busiest_share, held_s=held_s, formula=formula)]
 
 
 def _cores(setup: Setup) -> list[Ceiling]:

@@ -64,6 +64,8 @@ def _settings_of(resource: Resource, setup: Setup) -> list[tuple[str, int]]:
         return [("producers.senders", setup.producers.senders)]
     if resource == "credits":
         return []
+    if resource == "groups":
+        return [batch]
     if resource == "broker calls":
         return [batch] if polls else []
     if setup.downstream is not None and resource in ("downstream connections", "downstream turns"):

@@ -46,6 +46,7 @@ class Setup:
     producers: None when the broker has each message at its due instant.
     rate_limits: those that always apply; one that a fault brings is over some day.
     refused_s: worker time of a message that is refused downstream every time; inf: none ever leaves so.
+    busiest_share: of the messages, that of the largest group; 0 when each is its own, or there are none.
     """
 
     arrivals: str
@@ -66,6 +67,7 @@ class Setup:
     downstream: Downstream | None
     refused_s: float
     rate_limits: tuple[RateLimit, ...] = ()
+    busiest_share: float = 0.0
 
     @property
     def workers(self) -> int:
@@ -146,7 +148,18 @@ def setup_of(scenario: Scenario) -> Setup:
         rate_limits=tuple(limit for limit in scenario.rate_limits() if limit.end_s == math.inf),
         downstream=scenario.downstream,
         refused_s=_refused_s(scenario),
+        busiest_share=_busiest_share(scenario),
     )
+
+
+def _busiest_share(scenario: Scenario) -> float:
+    if scenario.groups is None:
+        return 0.0
+    given = scenario.group_by_message()
+    if given is not None:
+        return float(np.bincount(given).max() / given.size) if given.size else 0.0
+    shares = scenario.groups.shares()
+    return 0.0 if shares is None else float(shares.max())
 
 
 def arrival_scv_of(scenario: Scenario) -> float:

@@ -12,6 +12,8 @@ from qtune.distributions import Constant, Exponential
 from qtune.downstream import Downstream
 from qtune.engine import streams
 from qtune.engine.plan import (
+    BY_AGE,
+    BY_GROUP,
     DRAWN_GROUPS,
     GIVEN_GROUPS,
     LINK_BURST,
@@ -38,6 +40,7 @@ SAMPLES: Final = 500
 
 _DISCIPLINES: Final = {"poll": POLL, "link_sliding": LINK_SLIDING, "link_burst": LINK_BURST}
 _SETTLES: Final = {"each": SETTLE_EACH, "batch": SETTLE_BATCH, "concurrent": SETTLE_CONCURRENT}
+_ORDERS: Final = {"by age": BY_AGE, "by group": BY_GROUP}
 _NOTHING: Final = Constant(value=0.0)
 
 
@@ -89,6 +92,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         redelivers_first=semantics.redelivers_first,
         accepts_late=semantics.accepts_late,
         in_flight_most=semantics.in_flight_most,
+        hands_out=_ORDERS[semantics.hands_out],
         over_limit_fails=semantics.over_limit_fails and behaviour.wait_s <= 0.0,
         short_poll_steps=_short_poll_steps(calls.short_poll_share, behaviour),
         calls_served_at_once=calls.calls_served_at_once,
@@ -178,6 +182,7 @@ def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:
         "settle_mode": _SETTLES[behaviour.settle],
         "settle_batch": behaviour.settle_batch if behaviour.settle == "batch" else 1,
         "drops_expired": behaviour.drops_expired,
+        "keeps_order": behaviour.keeps_order,
         "renewers": behaviour.renewers,
         "renew_after_s": behaviour.renew_after_s if behaviour.renewers else 0.0,
         "renew_max_s": behaviour.renew_max_s if behaviour.renewers else 0.0,

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from qtune.invariants.groups import group_offences
 from qtune.invariants.handlers import downstream_keeps_its_bounds
 from qtune.invariants.offenders import offenders
 from qtune.providers.base import CALLS
@@ -64,6 +65,7 @@ def check(result: Result) -> list[str]:
         _calls_match_rows,
         _rates_are_kept,
         _locks_are_few,
+        _groups_are_in_order,
         _littles_law,
     ]
     if result.source.startswith("simulated"):  # an adapter samples while things go on
@@ -259,6 +261,12 @@ def _locks_are_few(result: Result) -> Iterator[str]:
     most = result.scenario.semantics().in_flight_most
     if most:
         yield from offenders("states", result.states["in_flight"] > most, f"more than {most} in flight")
+
+
+def _groups_are_in_order(result: Result) -> Iterator[str]:
+    """Where messages are handed out by group, a group goes to one receive at a time, and its oldest messages first."""
+    for where, mask, law in group_offences(result):
+        yield from offenders(where, mask, law)
 
 
 def _rates_are_kept(result: Result) -> Iterator[str]:

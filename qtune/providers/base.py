@@ -36,6 +36,9 @@ class DeliverySemantics:
         (True), although it may be delivered again meanwhile, or is refused (False).
     in_flight_most: most messages locked at once, above which nothing is handed out; 0 = unbounded.
     over_limit_fails: a receive that does not wait is then an error (True), or finds nothing, as one that waits does.
+    hands_out: "by age", whatever else is locked; or "by group": none of a group while one of its messages is locked,
+        the group with the oldest message first, and as many of it to one receive as that takes. A message that comes
+        back is the first of its group then, whatever redelivers_first says.
     """
 
     lock_s: float
@@ -47,6 +50,7 @@ class DeliverySemantics:
     accepts_late: bool = False
     in_flight_most: int = 0
     over_limit_fails: bool = False
+    hands_out: Literal["by age", "by group"] = "by age"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +83,8 @@ class ReceiveBehaviour:
     renew_after_s: from the start of a lock (or of its last renewal) to the renewal call.
     renew_max_s: no renewal is made later than this after the handler got the message; inf = no such bound.
     drops_expired: a message whose lock has run out before its turn is dropped unhandled.
+    keeps_order: a receiver's workers handle one message of a group at a time, in order, and after a failure none of
+        what the receiver has in hand of that group: it is given back too, or left until its lock runs out.
     cores: CPU cores of an instance, shared by its workers for the client's own work.
     call_cost_s, message_cost_s: CPU time of the client per call, and per message in that call.
     """
@@ -100,6 +106,7 @@ class ReceiveBehaviour:
     renew_after_s: float = math.inf
     renew_max_s: float = math.inf
     drops_expired: bool = False
+    keeps_order: bool = False
     cores: int = 1
     call_cost_s: float = 0.0
     message_cost_s: float = 0.0

@@ -111,7 +111,13 @@ def settle_fields(consumers: Consumers, traits: ClientTraits, most_batch: int = 
 
 
 def poll_behaviour(
-    consumers: Consumers, traits: ClientTraits, *, lock_s: float, receivers: int, settle_batch: int = 1
+    consumers: Consumers,
+    traits: ClientTraits,
+    *,
+    lock_s: float,
+    receivers: int,
+    settle_batch: int = 1,
+    keeps_order: bool = False,
 ) -> ReceiveBehaviour:
     """A polling client: what is in hand, and when it asks again, follow from how it polls."""
     polling = consumers.polling or traits.polling[0]
@@ -133,6 +139,7 @@ def poll_behaviour(
         credit_returned="taken" if polling == "buffer" else "settled",
         idle_pause_s=consumers.idle_pause_s or 0.0,
         drops_expired=consumers.drop_expired,
+        keeps_order=keeps_order,
         cores=consumers.cores,
         **settle_fields(consumers, traits, settle_batch),
         **renewal_fields(consumers, traits, lock_s),

@@ -1,4 +1,4 @@
-"""Amazon SQS standard queues in SQS's words, the boto3 client, and the quotas that bear on them."""
+"""Amazon SQS queues in SQS's words, the boto3 client, and the quotas that bear on them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from qtune.consumer import Consumers
-from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour, Retries
+from qtune.providers.base import DeliverySemantics, Limit, Op, RateLimit, ReceiveBehaviour, Retries
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
 from qtune.providers.rules import batch_payload, breach, some_lock, source_text, within
 from qtune.providers.sqs_rules import RULES
@@ -16,18 +16,24 @@ from qtune.records import Complaint, Count, Seconds
 _MODEL = "botocore 1.44.8, service model of SQS"
 _QUOTAS = "Amazon SQS Developer Guide, quotas of standard queues and of messages"
 _TIMEOUT = "Amazon SQS Developer Guide, visibility timeout"
+_LOOK_AHEAD = "Amazon SQS Developer Guide, avoiding large backlogs with the same message group ID"
 _MADE = "when a scenario is made"
 
 
-class SqsQueue(QueueSettings):
-    """A standard queue.
+FIFO_CALLS = 300
+"""Of each action in a second, on a FIFO queue that is not in high-throughput mode."""
 
+
+class SqsQueue(QueueSettings):
+    """A standard or a FIFO queue.
+
+    type: a FIFO queue hands out each message group in order. It answers 300 calls a second of each action.
     max_receive_count: that of the redrive policy; None: no dead-letter queue. in_flight_limit: messages that can be
     received and not yet deleted at once; AWS raises it on request.
     """
 
     provider: Literal["sqs"] = "sqs"
-    type: Literal["standard"] = "standard"
+    type: Literal["standard", "fifo"] = "standard"
     visibility_timeout_s: Seconds = 30.0
     max_receive_count: Count | None = None
     message_retention_s: Seconds = 345_600.0
@@ -56,6 +62,16 @@ LIMITS: tuple[Limit, ...] = (
     _limit(
         "messages in flight", 120_000.0, "messages", hard=False, source=_QUOTAS,
         checked="when a scenario is made, and in a run",
+    ),
+    _limit(
+        "calls of a FIFO queue", float(FIFO_CALLS), "calls/s of each action", hard=False, source=_QUOTAS,
+        checked="in a run, where calls above it are throttled",
+    ),
+    _limit(
+        "messages among which a FIFO queue looks for groups", 120_000.0, "messages", source=_LOOK_AHEAD,
+        checked="nowhere", modelled=False,
+        reason="simulated FIFO queues look through the whole backlog, so they are too good when one group has more "
+        "messages waiting than that",
     ),
     _limit("longest lock with renewals", 43_200.0, "s", source=_TIMEOUT, as_of="2022-09"),
     _limit("send_batch", 10.0, "messages"),
@@ -94,6 +110,13 @@ def _fleet_fits_in_flight(scenario: Any) -> Iterator[Complaint]:
             path="consumers.instances", message=f"{held}, and {message}", source=source_text(limit)
         )
 
+
+_ACTIONS: Mapping[str, tuple[Op, ...]] = {
+    "SendMessage": ("send",),
+    "ReceiveMessage": ("receive",),
+    "DeleteMessage": ("settle",),
+    "ChangeMessageVisibility": ("abandon", "renew"),
+}
 
 RETRIES: Mapping[str, Retries] = {
     "standard": Retries(
@@ -141,7 +164,7 @@ CLIENTS: Mapping[str, ClientTraits] = {
 
 
 class Sqs(Provider):
-    """Amazon SQS, standard queues."""
+    """Amazon SQS."""
 
     name = "sqs"
     queue_type = SqsQueue
@@ -170,6 +193,8 @@ class Sqs(Provider):
     def semantics(self, queue: Any) -> DeliverySemantics:
         """A visibility timeout is a lock; after max_receive_count receives a message is dead-lettered.
 
+        A FIFO queue has no error for the quota in flight, and a delete after the timeout fails there.
+
         A delete with the handle of a receive that has timed out succeeds on a standard queue. AWS says that it "might
         not" delete the message when that was received again since; here it does.
         """
@@ -180,9 +205,21 @@ class Sqs(Provider):
             capacity_messages=0,
             rejects_when_full=False,
             redelivers_first=False,
-            accepts_late=True,
+            accepts_late=queue.type != "fifo",
             in_flight_most=queue.in_flight_limit,
-            over_limit_fails=True,
+            over_limit_fails=queue.type != "fifo",
+            hands_out="by group" if queue.type == "fifo" else "by age",
+        )
+
+    def rate_limits(self, queue: Any) -> tuple[RateLimit, ...]:
+        """A FIFO queue answers so many calls of each action a second; a standard queue any number."""
+        if queue.type != "fifo":
+            return ()
+        return tuple(
+            RateLimit(
+                name=f"{action} calls of a FIFO queue", credits=FIFO_CALLS, call_cost=dict.fromkeys(ops, 1)
+            )
+            for action, ops in _ACTIONS.items()
         )
 
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
@@ -194,6 +231,7 @@ class Sqs(Provider):
             lock_s=queue.visibility_timeout_s,
             receivers=consumers.receivers or (consumers.workers if own_loops else 1),
             settle_batch=10,
+            keeps_order=queue.type == "fifo" and consumers.keep_group_order is not False,
         )
 
 
