@@ -112,16 +112,24 @@ def any_plan(pick: Pick, whole: Whole) -> Plan:
         **_faults(pick, horizon_s),
         **_fleet(pick, consumers, horizon_s),
     )
-    return _by_group(pick, plan) if pick(False, False, True) else plan
+    return _by_group(pick, plan) if pick(False, True) else plan
 
 
 def _by_group(pick: Pick, plan: Plan) -> Plan:
-    """The same plan, but group by group, by the broker, the client or both."""
+    """The same plan, but group by group, by the broker, the client or both, and with more failures."""
     by_group = pick(True, True, False)
     of_broker: Fields = (
         {"hands_out": BY_GROUP, "accepts_late": False, "short_poll_steps": 0} if by_group else {}
     )
-    return replace(plan, keeps_order=pick(True, False) and plan.discipline != LINK_BURST, **of_broker)
+    few: Fields = {"grouping": DRAWN_GROUPS, "group_ends": np.array((0.25, 0.5, 1.0))}
+    return replace(
+        plan,
+        fail_steps=pick(plan.fail_steps, streams.chance_steps(0.3)),
+        abandons=pick(plan.abandons, False),
+        keeps_order=pick(True, False) and plan.discipline != LINK_BURST,
+        **of_broker,
+        **pick({}, few),
+    )
 
 
 def _tables(pick: Pick, service_s: float, constant: bool) -> tuple[Any, ...]:
