@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from qtune.distributions import Constant
 from qtune.engine import streams
 from qtune.engine.plan import BY_GROUP, GIVEN_GROUPS, POLL, SETTLE_BATCH, Plan
 from qtune.errors import ScenarioError
+from qtune.invariants import check
 from qtune.result import (
     CALL_EMPTY,
     CALL_THROTTLED,
@@ -23,6 +25,8 @@ from qtune.result import (
     MESSAGE_COMPLETED,
     MESSAGE_DEAD_LETTERED,
     OP_RECEIVE,
+    Result,
+    Table,
 )
 from qtune.scenario import Scenario
 from qtune.simulation import simulate
@@ -109,7 +113,7 @@ def test_a_late_delete_fails_and_the_message_is_the_first_of_its_group_again(eng
     assert (rows.messages["completed_s"] != rows.messages["completed_s"]).all()
 
 
-def overlaps(rows: Rows) -> int:
+def overlaps(rows: Rows | Result) -> int:
     """How often a handler of a group starts before the one of the message before it has ended."""
     count = 0
     for group in np.unique(rows.messages["group"]):
@@ -212,3 +216,46 @@ def test_a_fifo_queue_needs_groups_and_only_it_has_an_order_to_keep() -> None:
         fifo(groups=None)
     with pytest.raises(ScenarioError, match="no order of groups"):
         fifo(queue={"provider": "sqs"}).with_(consumers={"keep_group_order": True})
+
+
+def test_consumers_of_a_fifo_queue_keep_the_order_unless_they_are_told_not_to(engine: str) -> None:
+    """A dispatcher that ignores the groups of its batch handles messages of one group at the same time.
+
+    MassTransit/MassTransit#4355 and ruby-shoryuken/shoryuken#530.
+    """
+    four = fifo(consumers={"workers": 4, "polling": "permits", "receive_batch": 4, "receive_wait_s": 20.0})
+    assert overlaps(simulate(four, engine=engine)) == 0  # type: ignore[arg-type]
+    ignoring = four.with_(consumers={"keep_group_order": False})
+    assert overlaps(simulate(ignoring, engine=engine)) > 0  # type: ignore[arg-type]
+
+
+def test_a_fifo_queue_refuses_late_deletes_and_a_standard_queue_takes_them() -> None:
+    """AWS says of FIFO queues that a delete after the timeout fails; of standard queues that it succeeds."""
+    assert not fifo().semantics().accepts_late
+    assert fifo(queue={"provider": "sqs"}).semantics().accepts_late
+
+
+def test_the_laws_of_groups_find_what_breaks_them() -> None:
+    """A second receive of a group in flight, a later message before an older one, and too large a receive are found."""
+    good = simulate(fifo(horizon_s=20.0))
+    assert check(good) == []
+
+    def broken(change: Callable[[Table], None]) -> str:
+        deliveries = good.deliveries.copy()
+        change(deliveries)
+        return " ".join(check(replace(good, deliveries=deliveries)))
+
+    later = int(np.flatnonzero(good.deliveries["locked_s"] > good.deliveries["locked_s"][0])[0])
+
+    def too_early(deliveries: Table) -> None:
+        deliveries["locked_s"][later] = good.deliveries["lock_end_s"][later - 1] - 0.05
+
+    def swapped(deliveries: Table) -> None:
+        deliveries["message"][[0, later]] = deliveries["message"][[later, 0]]
+
+    def together(deliveries: Table) -> None:
+        deliveries["locked_s"][later : later + 10] = deliveries["locked_s"][later + 10]
+
+    assert "came before all its locks had ended" in broken(too_early)
+    assert "before an older one of its group" in broken(swapped)
+    assert "more than one receive's worth" in broken(together)
