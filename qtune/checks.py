@@ -216,18 +216,6 @@ def _receivers_fit_workers(scenario: Any) -> Iterator[Complaint]:
         yield Complaint(path="consumers.receivers", message=message)
 
 
-def _groups_go_with_the_queue(scenario: Any) -> Iterator[Complaint]:
-    by_group = _provider(scenario).semantics(scenario.queue).hands_out != "by age"
-    if by_group and scenario.groups is None:
-        message = (
-            "every message of this queue belongs to a group: say to which, as in {kind: even, count: 100}"
-        )
-        yield Complaint(path="groups", message=message)
-    if not by_group and scenario.consumers.keep_group_order is not None:
-        message = "this queue has no order of groups to keep: leave it out"
-        yield Complaint(path="consumers.keep_group_order", message=message)
-
-
 def _renewal_outlasts_lock(scenario: Any) -> Iterator[Complaint]:
     renewal = scenario.consumers.renewal
     if renewal is None:
@@ -385,7 +373,6 @@ CHECKS: tuple[Check, ...] = (
     _buffer_goes_with_polling,
     _refill_fits_buffer,
     _receivers_fit_workers,
-    _groups_go_with_the_queue,
     _renewal_outlasts_lock,
     _warm_up_ends,
     _horizon_is_known,

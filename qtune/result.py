@@ -56,7 +56,18 @@ DELIVERY_UNSETTLED: Final = 7
 DELIVERY_LOST: Final = 8
 DELIVERY_SKIPPED: Final = 9
 DELIVERY_OUTCOMES: Final = (
-    *("open", "completed", "abandoned", "failed", "late", "dropped", "released", "unsettled", "lost", "skipped"),
+    *(
+        "open",
+        "completed",
+        "abandoned",
+        "failed",
+        "late",
+        "dropped",
+        "released",
+        "unsettled",
+        "lost",
+        "skipped",
+    ),
 )
 
 OP_SEND: Final = 0

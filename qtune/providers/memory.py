@@ -10,7 +10,7 @@ from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour, Retries
 from qtune.providers.memory_rules import RULES
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
-from qtune.providers.rules import batches_are_whole, within
+from qtune.providers.rules import batches_are_whole, groups_go_with_the_queue, within
 from qtune.records import Count, PositiveSeconds
 
 _CRATE = "queue-runtime 0.1.0, in-memory provider, source"
@@ -85,6 +85,7 @@ class Memory(Provider):
         within("consumers.receive_batch", _BOUND["receive_batch"]),
         within("message_size_bytes", _BOUND["message_size"]),
         batches_are_whole(_CRATE),
+        groups_go_with_the_queue(lambda queue: False),
     )
 
     def semantics(self, queue: Any) -> DeliverySemantics:

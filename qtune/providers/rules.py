@@ -90,6 +90,23 @@ def some_lock(path: str) -> Check:
     return check
 
 
+def groups_go_with_the_queue(by_group: Callable[[Any], bool]) -> Check:
+    """The rule that a queue which hands out by group has groups, and that only with it there is an order to keep."""
+
+    def check(scenario: Any) -> Iterator[Complaint]:
+        ordered = by_group(scenario.queue)
+        if ordered and scenario.groups is None:
+            message = (
+                "each message of this queue belongs to a group: say to which, as in {kind: even, count: 100}"
+            )
+            yield Complaint(path="groups", message=message)
+        if not ordered and scenario.consumers.keep_group_order is not None:
+            message = "this queue has no order of groups to keep: leave it out"
+            yield Complaint(path="consumers.keep_group_order", message=message)
+
+    return check
+
+
 def offered(scenario: Any, traits: ClientTraits, name: str) -> Iterator[Complaint]:
     """A complaint if a setting of the consumers is given that this client does not have."""
     value = getattr(scenario.consumers, name)

@@ -9,7 +9,14 @@ from typing import Any, Literal
 from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, Op, RateLimit, ReceiveBehaviour, Retries
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, renewal_fields, settle_fields
-from qtune.providers.rules import batch_payload, batches_are_whole, breach, source_text, within
+from qtune.providers.rules import (
+    batch_payload,
+    batches_are_whole,
+    breach,
+    groups_go_with_the_queue,
+    source_text,
+    within,
+)
 from qtune.providers.servicebus_rules import RULES
 from qtune.records import Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds
 
@@ -274,6 +281,7 @@ class ServiceBus(Provider):
         batches_are_whole(_PYTHON),
         _prefetch_fits_client,
         _fleet_fits_namespace,
+        groups_go_with_the_queue(lambda queue: False),
     )
 
     def semantics(self, queue: Any) -> DeliverySemantics:

@@ -9,7 +9,14 @@ from typing import Any, Literal
 from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, Op, RateLimit, ReceiveBehaviour, Retries
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
-from qtune.providers.rules import batch_payload, breach, some_lock, source_text, within
+from qtune.providers.rules import (
+    batch_payload,
+    breach,
+    groups_go_with_the_queue,
+    some_lock,
+    source_text,
+    within,
+)
 from qtune.providers.sqs_rules import RULES
 from qtune.records import Complaint, Count, Seconds
 
@@ -188,6 +195,7 @@ class Sqs(Provider):
         within("message_size_bytes", _BOUND["smallest message_size"]),
         within("consumers.renewal.max_s", _BOUND["longest lock with renewals"]),
         _fleet_fits_in_flight,
+        groups_go_with_the_queue(lambda queue: queue.type == "fifo"),
     )
 
     def semantics(self, queue: Any) -> DeliverySemantics:

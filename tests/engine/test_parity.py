@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 
 from qtune.engine.plan import BY_GROUP, POLL, Plan
 from qtune.engine.planning import make_plan
-from qtune.invariants.groups import offences_by_group
 from qtune.invariants import check
+from qtune.invariants.groups import offences_by_group
 from qtune.result import Result, same_rows
 from qtune.scenario import Scenario
 from qtune.shipped import models_dir

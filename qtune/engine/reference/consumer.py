@@ -10,7 +10,8 @@ from qtune.engine import streams
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot, earliest
-from qtune.engine.reference.receivers import BurstLink, Poller, Receiver, SlidingLink
+from qtune.engine.reference.links import BurstLink, SlidingLink
+from qtune.engine.reference.receivers import Poller, Receiver
 from qtune.engine.reference.workers import Worker
 from qtune.result import CALL_LOCK_LOST, CALL_OK, OP_RENEW
 

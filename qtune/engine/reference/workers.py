@@ -10,7 +10,8 @@ from qtune.engine import streams
 from qtune.engine.plan import LINK_BURST, SETTLE_BATCH, SETTLE_CONCURRENT
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot
-from qtune.engine.reference.receivers import BurstLink, Receiver
+from qtune.engine.reference.links import BurstLink
+from qtune.engine.reference.receivers import Receiver
 from qtune.result import (
     CALL_LOCK_LOST,
     CALL_OK,
