@@ -5,12 +5,13 @@ from __future__ import annotations
 from math import inf
 
 from qtune.engine import streams
-from qtune.engine.kernel.broker import add_call, release_one, served_at
+from qtune.engine.kernel.broker import add_call, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.limits import ask
+from qtune.engine.kernel.settling import release_one
 from qtune.result import CALL_LOCK_LOST, CALL_OK, DELIVERY_UNSETTLED, OP_ABANDON, OP_RELEASE, OP_SETTLE
 
 REACHES = 0

@@ -6,7 +6,7 @@ from math import inf
 
 from qtune.engine import streams
 from qtune.engine.kernel.background import settle_in_background
-from qtune.engine.kernel.broker import add_call, served_at, settle_one
+from qtune.engine.kernel.broker import add_call, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
@@ -15,6 +15,7 @@ from qtune.engine.kernel.draws import happens, trip_s, value
 from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.ordering import bring_forward, next_place, skip_group
 from qtune.engine.kernel.receivers import CLOSING, FREE, close_call, is_over, open_call
+from qtune.engine.kernel.settling import settle_one
 from qtune.engine.plan import LINK_BURST, SETTLE_BATCH, SETTLE_CONCURRENT, SETTLE_EACH
 from qtune.result import (
     CALL_LOCK_LOST,
