@@ -136,7 +136,7 @@ def test_errors_of_a_model_have_their_line(tmp_path: Path) -> None:
     """A model is read as strictly as a scenario; all its errors stand under the key that names it."""
     text = (models_dir() / "sqs.yaml").read_text(encoding="utf-8")
     lines = text.replace("call_cost: 0.228ms", "call_cost: 0.228").replace(
-        "free_per_month: 1000000", "free_per_month: -1"
+        "free_per_month: 1000000", "free_per_month: -1", 1
     )
     (tmp_path / "bad.yaml").write_text(lines, encoding="utf-8")
     cost = next(n for n, line in enumerate(text.splitlines(), 1) if "call_cost" in line)
