@@ -142,12 +142,12 @@ def head_expires(w, message):  # type: ignore[no-untyped-def]
 
 @rare
 def gather(w, most):  # type: ignore[no-untyped-def]
-    """Note in ``gathered`` what a receive is given: as many of one group as possible, then of the next; how many."""
+    """Note in ``chosen`` what a receive is given: as many of one group as possible, then of the next; how many."""
     count = 0
     while w.broker.open_groups > 0 and count < most:
         row = w.groups[first_open_group(w) & (len(w.groups) - 1)]
         while row.head > 0 and count < most:
-            w.gathered[count] = take_head(w, row)
+            w.chosen[count] = take_head(w, row)
             row.in_flight += 1
             count += 1
     return count

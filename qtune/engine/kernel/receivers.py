@@ -248,7 +248,7 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
         if grouped:
             count = gather(w, count)
         for place in range(count):
-            message = w.gathered[place] if grouped else next_message(w)
+            message = w.chosen[place] if grouped else next_message(w)
             w.buffer[receiver, row.tail & mask] = hand_out(w, message, row.consumer, now_s)
             row.tail += 1
         if p.holds_up:

@@ -133,7 +133,7 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "behind": (INT64, 1),
     "groups": (GROUP, 1),
     "open_group": (INT64, 1),
-    "gathered": (INT64, 1),
+    "chosen": (INT64, 1),
     "lock_end_s": (FLOAT64, 1),
     "lock_delivery": (INT64, 1),
     "demand": (INT64, 1),
@@ -332,7 +332,7 @@ def _groups(plan: Plan, messages: int) -> dict[str, Array]:
         "behind": np.zeros(messages if grouped else 1, np.int64),
         "groups": _records(_power(most) if grouped else 1, GROUP),
         "open_group": np.zeros(_power(most) if grouped else 1, np.int64),
-        "gathered": np.zeros(plan.batch, np.int64),
+        "chosen": np.zeros(plan.batch, np.int64),
     }
 
 
