@@ -211,10 +211,14 @@ class Scenario(Record):
         """How long calls to the broker take."""
         return providers.call_model(self)
 
+    def priors(self) -> frozenset[str]:
+        """The parameters of the provider model on which answers rest and which nobody has measured: calibrate them."""
+        return providers.priors(self)
+
     def rate_limits(self) -> tuple[RateLimit, ...]:
         """The rates above which the broker refuses calls: its own, and those that faults put on it for a while."""
         linked = self.behaviour().discipline != "poll"
-        own = self.provider().rate_limits(self.queue)
+        own = providers.rate_limits(self)
         faults = [fault for fault in self.faults if isinstance(fault, Throttling)]
         return (*own, *(_rate_limit(fault, linked) for fault in faults))
 

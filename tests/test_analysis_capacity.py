@@ -92,6 +92,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "consumers": {"workers": 40, "receive_wait_s": 20.0},
         "producers": {"instances": 1, "senders": 2},
     },
+    "messaging units": {
+        "queue": {**BUS, "tier": "premium", "messaging_units": 2},
+        "message_size_bytes": 80_000,
+        "consumers": {"workers": 12, "client": "azure-processor", "prefetch": 20},
+    },
     "credits": {
         "queue": {**BUS, "credits_per_s": 50.0},
         "consumers": {"workers": 8, "client": "azure-processor", "prefetch": 20},

@@ -66,7 +66,7 @@ def test_a_preset_says_what_it_rests_on(found: qtune.Recommendation, tmp_path: P
     model = found.scenario.provider_model()
     assert tuned["model"] == f"{model.name} {model.version}"
     assert tuned["targets"] == [str(target) for target in found.targets]
-    assert set(tuned["priors"]) == found.scenario.call_model().priors
+    assert set(tuned["priors"]) == found.scenario.priors()
     assert tuned["versions"]["qtune"] == qtune.__version__
     assert len(str(tuned["made"])) == len("2026-01-01")
 
@@ -106,7 +106,7 @@ def test_a_report_on_a_summary_has_every_number_with_its_reason() -> None:
     assert value_text(summary.utilization, "share") in words(section(report, "Utilization"))
     assert value_text(summary.cost.month_usd) in words(section(report, "Cost"))
     assert all(stage.name in words(section(report, "The latency by stage")) for stage in summary.stages)
-    for name in summary.scenario.call_model().priors:
+    for name in summary.scenario.priors():
         assert name in words(section(report, "What this rests on"))
     assert summary.to_dict().items() <= json.loads(json.dumps(report.data, allow_nan=False)).items()
 
@@ -134,7 +134,7 @@ def test_a_report_on_a_recommendation_is_complete(found: qtune.Recommendation) -
     assert f"{found.headroom.factor:.4g} times the load" in words(section(report, "More load"))
     rests_on = section(report, "What this rests on").notes
     assert set(found.assumptions) < set(rests_on)
-    assert all(name in rests_on[0] for name in ("priors", *found.scenario.call_model().priors))
+    assert all(name in rests_on[0] for name in ("priors", *found.scenario.priors()))
     json.dumps(report.data, allow_nan=False)
 
 

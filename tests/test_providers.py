@@ -189,11 +189,27 @@ def test_every_limit_says_where_it_is_stated_and_checked(provider: providers.Pro
 
 
 def test_limits_that_are_known_and_not_modelled_are_there() -> None:
-    """The traffic of a messaging unit bounds a real namespace, and not a simulated one."""
-    limits = {limit.name: limit for limit in BUILT_IN["servicebus"].limits}
-    traffic = limits["traffic of a messaging unit"]
-    assert (traffic.value, traffic.modelled) == (4e6, False)
-    assert "nothing is bounded by it" in traffic.reason
+    """A deleted message may come again when a server was down; nobody says how often, so no run shows it."""
+    limits = {limit.name: limit for limit in BUILT_IN["sqs"].limits}
+    again = limits["duplicates without a timeout"]
+    assert (again.value, again.modelled) == (None, False)
+    assert "no rate" in again.reason
+
+
+def test_only_answers_on_premium_namespaces_rest_on_what_a_unit_carries() -> None:
+    """The traffic of a messaging unit is a prior of premium scenarios; credits of standard ones are documented."""
+    tiers = {
+        tier: Scenario(
+            arrivals={"kind": "poisson", "rate_per_s": 1.0},
+            service_time={"family": "constant", "mean_s": 0.01},
+            queue={"provider": "servicebus", "tier": tier},
+            consumers={"workers": 1},
+            horizon_s=60.0,
+        )
+        for tier in ("standard", "premium")
+    }
+    assert "traffic" in tiers["premium"].priors()
+    assert "traffic" not in tiers["standard"].priors()
 
 
 @pytest.mark.parametrize(

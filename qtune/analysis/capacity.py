@@ -28,6 +28,7 @@ Resource = Literal[
     "broker calls",
     "senders",
     "credits",
+    "messaging units",
     "downstream connections",
     "downstream turns",
     "groups",
@@ -247,8 +248,16 @@ def _rate_limit(setup: Setup, limit: RateLimit) -> list[Ceiling]:
         limit.call_cost.get(op, 0) + limit.message_cost.get(op, 0) * most.get(op, 1) for op in messages
     )
     formula = "credits of a period / (credits per message * period)"
-    held_s = spent * limit.period_s
-    return [Ceiling(resource="credits", places=limit.credits + dearest - 1, held_s=held_s, formula=formula)]
+    places = limit.places or limit.credits
+    each = limit.credits / places
+    return [
+        Ceiling(
+            resource=limit.resource,
+            places=(limit.credits + dearest - 1) / each,
+            held_s=spent * limit.period_s / each,
+            formula=formula,
+        )
+    ]
 
 
 def _downstream(setup: Setup) -> list[Ceiling]:

@@ -66,6 +66,8 @@ def _settings_of(resource: Resource, setup: Setup) -> list[tuple[str, int]]:
         return []
     if resource == "groups":
         return [batch]
+    if resource == "messaging units":
+        return [("queue.messaging_units", max(limit.places for limit in setup.rate_limits))]
     if resource == "broker calls":
         return [batch] if polls else []
     if setup.downstream is not None and resource in ("downstream connections", "downstream turns"):

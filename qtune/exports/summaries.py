@@ -183,7 +183,7 @@ def _assumptions(summary: Summary) -> list[str]:
 
 def priors_of(scenario: Scenario) -> list[str]:
     """The parameters in use that nobody has measured for this provider, sorted."""
-    return sorted(scenario.call_model().priors)
+    return sorted(scenario.priors())
 
 
 def prior_lines(scenario: Scenario) -> list[str]:

@@ -40,6 +40,8 @@ __all__ = [
     "load_model",
     "model_names",
     "model_of",
+    "priors",
+    "rate_limits",
     "retries",
     "semantics",
 ]
@@ -55,6 +57,10 @@ class HasQueue(Protocol):
     @property
     def consumers(self) -> Consumers:
         """The consumers."""
+
+    @property
+    def message_size_bytes(self) -> int:
+        """The size of each message."""
 
     @property
     def model(self) -> str | None:
@@ -85,7 +91,22 @@ def behaviour(scenario: HasQueue) -> ReceiveBehaviour:
 
 def call_model(scenario: HasQueue) -> CallModel:
     """How long the scenario's calls to the broker take."""
-    return model_of(scenario).call_model(client_name(scenario))
+    return model_of(scenario).call_model()
+
+
+def priors(scenario: HasQueue) -> frozenset[str]:
+    """The parameters of the model on which the scenario's answers rest and which nobody has measured."""
+    receiving = behaviour(scenario)
+    unused = {"traffic"} - {limit.parameter for limit in rate_limits(scenario)}
+    if receiving.discipline != "poll" or receiving.wait_s > 0.0:
+        unused |= {"short_poll"}
+    return model_of(scenario).priors(client_name(scenario)) - unused
+
+
+def rate_limits(scenario: HasQueue) -> tuple[RateLimit, ...]:
+    """The rates above which the scenario's broker refuses calls at any time."""
+    provider = get_provider(scenario.queue.provider)
+    return provider.rate_limits(scenario.queue, model_of(scenario), scenario.message_size_bytes)
 
 
 def retries(scenario: HasQueue) -> Retries:

@@ -121,7 +121,6 @@ class CallModel:
     short_poll_share: chance that a receive that does not wait sees any one of the messages that are ready.
     calls_served_at_once: calls that the broker works on at the same time; 0 = unlimited.
     call_service: the broker's time per call in seconds; matters only when calls_served_at_once is not 0.
-    priors: names of those parameters that nobody has measured for this model: assumptions, to be calibrated.
     """
 
     send: Distribution
@@ -131,7 +130,6 @@ class CallModel:
     calls_served_at_once: int = 0
     call_service: Distribution
     short_poll_share: float = 1.0
-    priors: frozenset[str] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +140,8 @@ class RateLimit:
         neither is not counted. Messages that the broker hands out count as received.
     period_s: of every period, the first of which begins at 0. start_s, end_s: when the limit applies.
     A call is refused when nothing is left of the period's credits.
+    resource, places: what gives the credits, in the provider's words, and how many of it there are.
+    parameter: the parameter of the provider model on which the credits rest; "" if they are documented or set.
     """
 
     name: str
@@ -151,6 +151,9 @@ class RateLimit:
     message_cost: Mapping[Op, int] = field(default_factory=dict)
     start_s: float = 0.0
     end_s: float = math.inf
+    resource: Literal["credits", "messaging units"] = "credits"
+    places: int = 0
+    parameter: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from pydantic import field_validator
 from qtune.errors import ModelError
 from qtune.providers.base import CallModel
 from qtune.providers.prices import Prices
-from qtune.records import CountOrZero, Fraction, Record, Seconds, Text, YesOrNo, refuse
+from qtune.records import Count, CountOrZero, Fraction, Record, Seconds, Text, YesOrNo, refuse
 from qtune.shapes import RandomTime
 
 
@@ -69,10 +69,22 @@ class Sampling(Record):
         return share
 
 
+class Traffic(Record):
+    """What a messaging unit carries each way in a second, with its provenance."""
+
+    error_type = ModelError
+
+    bytes_per_unit: Count
+    prior: YesOrNo
+    source: Text
+    as_of: date
+
+
 class Broker(Record):
     """How many calls the broker serves at once (0 = no limit), and how long it works on each.
 
     short_poll: what a receive that does not wait sees of the messages that are ready; None: all of them.
+    traffic: what a messaging unit carries; None: anything.
     """
 
     error_type = ModelError
@@ -80,6 +92,7 @@ class Broker(Record):
     calls_served_at_once: CountOrZero = 0
     call_service: Latency
     short_poll: Sampling | None = None
+    traffic: Traffic | None = None
 
 
 class ProviderModel(Record):
@@ -99,7 +112,7 @@ class ProviderModel(Record):
 
     def priors(self, client: str) -> frozenset[str]:
         """Names of the parameters that nobody has measured, for one client."""
-        named: dict[str, Latency | ClientCost | Sampling] = {
+        named: dict[str, Latency | ClientCost | Sampling | Traffic] = {
             "send": self.latency.send,
             "receive": self.latency.receive,
             "settle": self.latency.settle,
@@ -110,9 +123,11 @@ class ProviderModel(Record):
             named["call_service"] = self.broker.call_service
         if self.broker.short_poll is not None:
             named["short_poll"] = self.broker.short_poll
+        if self.broker.traffic is not None:
+            named["traffic"] = self.broker.traffic
         return frozenset(name for name, parameter in named.items() if parameter.prior)
 
-    def call_model(self, client: str) -> CallModel:
+    def call_model(self) -> CallModel:
         """The part that an engine draws from."""
         return CallModel(
             send=self.latency.send.time.distribution(),
@@ -122,5 +137,4 @@ class ProviderModel(Record):
             calls_served_at_once=self.broker.calls_served_at_once,
             call_service=self.broker.call_service.time.distribution(),
             short_poll_share=self.broker.short_poll.share if self.broker.short_poll else 1.0,
-            priors=self.priors(client),
         )

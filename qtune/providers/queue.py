@@ -83,8 +83,11 @@ class Provider(ABC):
     def semantics(self, queue: Any) -> DeliverySemantics:
         """What the broker does with a message, for these settings."""
 
-    def rate_limits(self, queue: Any) -> tuple[RateLimit, ...]:
-        """The rates above which the broker refuses calls; none unless a provider says so."""
+    def rate_limits(self, queue: Any, model: Any, message_bytes: int) -> tuple[RateLimit, ...]:
+        """The rates above which the broker refuses calls, for messages of so many bytes; none by default.
+
+        model: the :class:`qtune.providers.model.ProviderModel` in use.
+        """
         return ()
 
     @abstractmethod

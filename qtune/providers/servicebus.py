@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, Op, RateLimit, ReceiveBehaviour, Retries
+from qtune.providers.model import Traffic
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, renewal_fields, settle_fields
 from qtune.providers.rules import (
     batch_payload,
@@ -70,8 +71,8 @@ LIMITS: tuple[Limit, ...] = (
     _limit("lock_duration", 300.0, "s", source=_PERFORMANCE, as_of="2025-04"),
     _limit("message_size in standard", 262_144.0, "bytes"),
     _limit("message_size in premium", 104_857_600.0, "bytes"),
-    _limit("payload of a send batch in standard", 262_144.0, "bytes", source=_PYTHON, as_of="2026-10"),
-    _limit("payload of a send batch in premium", 1_048_576.0, "bytes", source=_PYTHON, as_of="2026-10"),
+    _limit("send batch in standard", 262_144.0, "bytes", source=_PYTHON, as_of="2026-10"),
+    _limit("send batch in premium", 1_048_576.0, "bytes", source=_PYTHON, as_of="2026-10"),
     _limit("prefetch of azure-servicebus", 50_000.0, "messages", source=_PYTHON, as_of="2026-10"),
     _limit("receive requests on a queue", 5_000.0, "receivers"),
     _limit("AMQP connections of a namespace", 5_000.0, "connections"),
@@ -80,10 +81,9 @@ LIMITS: tuple[Limit, ...] = (
         "credits of a standard namespace", float(CREDITS), "credits/s",
         hard=False, source=_THROTTLING, as_of="2024-03", checked="in a run, where calls above it are throttled",
     ),
-    _unmodelled(
-        "traffic of a messaging unit", 4_000_000.0, "bytes a second",
-        "in and out each; Microsoft's benchmark figure and no promise, so nothing is bounded by it",
-        hard=False, source=_PERFORMANCE, as_of="2025-04",
+    _limit(
+        "traffic of a messaging unit", 4_000_000.0, "bytes/s",
+        hard=False, source=_PERFORMANCE, as_of="2025-04", checked="in a run, each way, as the model in use has it",
     ),
     _unmodelled(
         "queue size in standard", 5.0 * 2**30, "bytes", _ROOM,
@@ -262,6 +262,24 @@ CLIENTS: Mapping[str, ClientTraits] = {
 }
 
 
+def _traffic(units: int, traffic: Traffic | None, message_bytes: int) -> tuple[RateLimit, ...]:
+    """What messaging units carry in a second, each way."""
+    if traffic is None or message_bytes == 0:
+        return ()
+    ways: dict[Op, str] = {"send": "into", "receive": "out of"}
+    return tuple(
+        RateLimit(
+            name=f"traffic {way} messaging units",
+            credits=units * traffic.bytes_per_unit,
+            message_cost={op: message_bytes},
+            resource="messaging units",
+            places=units,
+            parameter="traffic",
+        )
+        for op, way in ways.items()
+    )
+
+
 class ServiceBus(Provider):
     """Azure Service Bus, queues without sessions, in peek-lock mode."""
 
@@ -277,7 +295,7 @@ class ServiceBus(Provider):
         _units_fit_tier,
         _credits_fit_tier,
         _size_fits_tier,
-        batch_payload(lambda scenario: _BOUND[f"payload of a send batch in {scenario.queue.tier}"]),
+        batch_payload(lambda scenario: _BOUND[f"send batch in {scenario.queue.tier}"]),
         batches_are_whole(_PYTHON),
         _prefetch_fits_client,
         _fleet_fits_namespace,
@@ -295,10 +313,11 @@ class ServiceBus(Provider):
             redelivers_first=True,
         )
 
-    def rate_limits(self, queue: Any) -> tuple[RateLimit, ...]:
-        """A standard namespace takes a credit for each message sent and each message handed out."""
+    def rate_limits(self, queue: Any, model: Any, message_bytes: int) -> tuple[RateLimit, ...]:
+        """A standard namespace has credits, of which each message sent or handed out takes one; a premium one has
+        messaging units, which carry so many bytes in, and as many out."""
         if queue.tier != "standard":
-            return ()
+            return _traffic(queue.messaging_units or 1, model.broker.traffic, message_bytes)
         settles: dict[Op, int] = dict.fromkeys(("settle", "abandon", "renew"), queue.settle_credits)
         return (
             RateLimit(

@@ -131,10 +131,10 @@ RULES: tuple[Rule, ...] = (
         _PYTHON,
         setting="producers.batch",
     ),
-    not_modelled(
-        "a messaging unit carries about 4 MB a second each way",
-        "a benchmark figure and no promise: nothing is bounded by it",
+    modelled(
+        "a messaging unit carries about 4 MB a second each way, a benchmark figure; calls above it are throttled",
         _PERF,
+        setting="queue.messaging_units",
         as_of="2025-04",
     ),
     not_modelled(

@@ -219,7 +219,7 @@ class Sqs(Provider):
             hands_out="by group" if queue.type == "fifo" else "by age",
         )
 
-    def rate_limits(self, queue: Any) -> tuple[RateLimit, ...]:
+    def rate_limits(self, queue: Any, model: Any, message_bytes: int) -> tuple[RateLimit, ...]:
         """A FIFO queue answers so many calls of each action a second; a standard queue any number."""
         if queue.type != "fifo":
             return ()

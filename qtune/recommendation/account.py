@@ -81,11 +81,11 @@ def nothing_found(laboratory: Laboratory, budget_spent: bool) -> Exception:
 def assumptions_of(laboratory: Laboratory, found: Confirmation) -> tuple[str, ...]:
     """What the answer rests on, a sentence each."""
     scenario, space = found.scenario, laboratory.screen.space
-    model, calls = scenario.provider_model(), scenario.call_model()
+    model, priors = scenario.provider_model(), scenario.priors()
     lines = [f"call times and client costs are those of the model {model.name} {model.version}"]
-    if calls.priors:
+    if priors:
         lines.append(
-            f"nobody has measured these of its parameters, so calibrate: {', '.join(sorted(calls.priors))}"
+            f"nobody has measured these of its parameters, so calibrate: {', '.join(sorted(priors))}"
         )
     lines.append(
         f"handlers wait rather than compute: up to {format_count(space.workers[1], 'worker')} fit into an instance of "

@@ -283,6 +283,26 @@ def test_a_raised_quota_of_credits_carries_more() -> None:
     assert not (calls["outcome"] == CALL_THROTTLED).any()
 
 
+@pytest.mark.parametrize(
+    ("units", "rate_per_s", "throttled"), [(1, 38.0, False), (1, 42.0, True), (2, 42.0, False)]
+)
+def test_messaging_units_carry_so_many_bytes_a_second(
+    engine: str, units: int, rate_per_s: float, throttled: bool
+) -> None:
+    """One unit carries 4 MB a second each way: 40 messages of 100 kB a second in, and as many out.
+
+    Azure documentation, Best practices for performance improvements using Service Bus.
+    """
+    premium = standard(rate_per_s).with_(
+        queue={"tier": "premium", "messaging_units": units}, message_size_bytes=100_000
+    )
+    result = simulate(premium, engine=engine)  # type: ignore[arg-type]
+    refused = (result.calls["outcome"] == CALL_THROTTLED) & (result.calls["op"] == OP_SEND)
+    assert refused.any() == throttled
+    per_s = np.bincount(result.deliveries["locked_s"].astype(np.int64))
+    assert per_s.max() <= 41 * units  # the last message of a second may overdraw
+
+
 def test_settles_take_credits_where_a_user_says_so() -> None:
     """With a credit for every settle a message takes three, and 400 a second are too many for 1,000 credits."""
     free = simulate(standard(400.0)).calls

@@ -131,6 +131,6 @@ def test_sqs_short_polls_miss_by_a_guess_that_the_result_names() -> None:
         consumers={"workers": 1, "receive_wait_s": 0.0, "idle_pause_s": 1.0},
         horizon_s=200.0,
     )
-    assert "short_poll" in scenario.call_model().priors
+    assert "short_poll" in scenario.priors()
     waited_s = simulate(scenario).messages
     assert np.nanmax(waited_s["completed_s"] - waited_s["due_s"]) > 2.0
