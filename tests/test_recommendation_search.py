@@ -93,3 +93,18 @@ def test_why_not_is_said_in_the_unit_of_the_target(target: str, estimate: Estima
     (wanted,) = Targets.parse(target)
     check = Check(target=wanted, status="missed", estimate=estimate, margin=math.nan, reason="")
     assert why_not([check]).startswith(f"{wanted} is missed: {said}")
+
+
+def test_no_more_workers_are_tried_than_a_downstream_that_refuses_has_room_for() -> None:
+    """A worker beyond the connections of a downstream that refuses is only ever refused, so none is recommended."""
+    downstream = {"connections": 6, "when_full": "reject", "refusal_s": 0.001}
+    found = recommend(
+        on_sqs(queue={"provider": "sqs", "visibility_timeout_s": 10.0}, downstream=downstream),
+        "p95=2s,error_rate=0.1%",
+        seed=1,
+    )
+    assert 1 <= found.scenario.consumers.instances * found.scenario.consumers.workers <= 6
+    for candidate in (*found.runners_up, *found.failed):
+        if candidate.runs:
+            consumers = candidate.scenario.consumers
+            assert consumers.instances * consumers.workers <= 6

@@ -64,6 +64,17 @@ class Screen:
         self._price, self._capacity_usd = plan.requests, capacity_usd_of(question.scenario)
         self._instance_usd = instance_usd_per_hour(question.scenario) * HOURS_PER_MONTH
         self._fleets: dict[Style, tuple[int, int]] = {}
+        self._most_useful = self._most_useful_workers()
+
+    def _most_useful_workers(self) -> float:
+        """The most workers of the whole fleet that are of use; infinite without a downstream that refuses.
+
+        As many workers as it has connections can keep them all in use, and each one more is only ever refused.
+        """
+        downstream = self.question.setup.downstream
+        if downstream is None or not downstream.rejects or downstream.connections is None:
+            return math.inf
+        return max(downstream.connections, self.space.instances[0] * self.space.workers[0])
 
     def setup(self, scenario: Scenario) -> Setup:
         """The setup of a candidate, which shares the workload, the client and the model with the question's."""
@@ -111,6 +122,8 @@ class Screen:
         return self._fleets[style]
 
     def _allowed(self, style: Style, instances: int, workers: int) -> bool:
+        if instances * workers > self._most_useful:
+            return False
         try:
             style.scenario(self.question.scenario, instances, workers)
         except ScenarioError:
