@@ -9,10 +9,11 @@ R4  the offered load must fit through every resource: workers, calls, cores, sen
 R5  places in hand must cover the round trip to the broker, or workers wait for messages
 R8  receives that find nothing are paid for like all others
 R9  each handler that outlasts its lock needs a renewer of its own
+R10 messages that a full downstream refuses must be delivered often enough to get their turn
 R11 a message must outlast its failed tries and the time in which nobody handles it
 R13 the fleet must not want more of a shared downstream than it has
 
-Rules about groups, functions and scaling (R6, R7, R10 and R12) speak of what these scenarios do not have.
+Rules about groups, functions and scaling (R6, R7 and R12) speak of what these scenarios do not have.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from qtune.analysis.capacity import handling_s
 from qtune.analysis.endurance import endurance_findings
 from qtune.analysis.finding import Finding
 from qtune.analysis.lifting import ceiling_findings
+from qtune.analysis.refusing import refusal_findings
 from qtune.analysis.setup import Setup
 from qtune.analysis.summary import Summary
 from qtune.scenario import Scenario
@@ -51,16 +53,20 @@ def findings_of(setup: Setup, demand_per_s: float, summary: Summary) -> tuple[Fi
 def of_scenario(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[Finding]:
     """The rules that need no run, in no order."""
     found = ceiling_findings(scenario, setup, demand_per_s)
-    found += [*_waiting_rule(setup), _handler_rule(setup), *_renewers(setup), *_refusals(setup)]
+    found += [*_waiting_rule(setup), _handler_rule(setup), *_renewers(setup), *refusal_findings(setup)]
     return [*found, *endurance_findings(scenario)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _InHand:
-    """What one receiver holds at most: ``count`` by a setting, ``extra`` beside it, for ``hands`` workers."""
+    """What one receiver may hold: ``count`` by a setting, ``extra`` beside it, for ``hands`` workers.
+
+    most: what it holds at most, which a backlog of fewer messages bounds.
+    """
 
     count: int
     extra: int
+    most: int
     hands: int
     rule: str
     setting: str
@@ -68,7 +74,7 @@ class _InHand:
     @property
     def turns(self) -> int:
         """How many handlings one after the other the last message in hand needs, its own included."""
-        return math.ceil((self.count + self.extra) / self.hands)
+        return math.ceil(self.most / self.hands)
 
 
 def _in_hand(setup: Setup) -> _InHand:
@@ -84,7 +90,10 @@ def _in_hand(setup: Setup) -> _InHand:
     else:
         count = min(behaviour.batch, behaviour.in_hand_limit)
         rule, setting = "R3", "consumers.receive_batch"
-    return _InHand(count=count, extra=extra, hands=hands, rule=rule, setting=setting)
+    most = count + extra
+    if setup.arrivals == "burst_at_once" and setup.rate_per_s is not None:
+        most = min(most, round(setup.rate_per_s * setup.horizon_s))
+    return _InHand(count=count, extra=extra, most=most, hands=hands, rule=rule, setting=setting)
 
 
 def _waiting_rule(setup: Setup) -> Iterator[Finding]:
@@ -177,30 +186,6 @@ def _renewers(setup: Setup) -> Iterator[Finding]:
         change=f"{setting}: {behaviour.renewers} -> {workers}",
         setting=setting,
         value=workers,
-    )
-
-
-def _refusals(setup: Setup) -> Iterator[Finding]:
-    """R13: handlers that can be at work at a time, against the connections of a downstream that refuses the others."""
-    downstream, instances, workers = setup.downstream, setup.instances, setup.workers_each
-    if downstream is None or not downstream.rejects or downstream.connections is None:
-        return
-    ratio = setup.workers / downstream.connections
-    change, setting, value = "", None, None
-    if ratio > 1.0:
-        change = f"downstream.connections: {downstream.connections} -> {setup.workers}, or fewer instances"
-        fewer = downstream.connections // instances
-        if fewer:
-            setting, value = "consumers.workers", fewer
-            change = f"{setting}: {workers} -> {fewer}, or downstream.connections: {setup.workers}"
-    yield Finding(
-        rule="R13",
-        subject="refused attempts",
-        ratio=ratio,
-        text=f"{setup.workers} workers need a downstream that takes {downstream.connections} and refuses the others",
-        change=change,
-        setting=setting,
-        value=value,
     )
 
 
