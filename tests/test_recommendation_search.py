@@ -99,7 +99,7 @@ def test_no_more_workers_are_tried_than_a_downstream_that_refuses_has_room_for()
     """A worker beyond the connections of a downstream that refuses is only ever refused, so none is recommended."""
     downstream = {"connections": 6, "when_full": "reject", "refusal_s": 0.001}
     found = recommend(
-        on_sqs(queue={"provider": "sqs", "visibility_timeout_s": 10.0}, downstream=downstream),
+        on_sqs(60.0, queue={"provider": "sqs", "visibility_timeout_s": 10.0}, downstream=downstream),
         "p95=2s,error_rate=0.1%",
         seed=1,
     )

@@ -150,6 +150,24 @@ def _empty_per_day(result: Result) -> float:
     return _empty(result) / (result.horizon_s - warm_up_s_of(result)) * _DAY_S
 
 
+def _missed_receives(result: Result) -> float:
+    """Receives that found nothing, from beginning to end in a time in which one message was there and free."""
+    calls, first = result.calls, result.deliveries[result.deliveries["delivery_no"] == 1]
+    empty = calls[(calls["op"] == OP_RECEIVE) & (calls["outcome"] == CALL_EMPTY)]
+    locked_s = np.full(result.messages.size, result.horizon_s)
+    locked_s[first["message"]] = first["locked_s"]
+    sent_s = result.messages["sent_s"]
+    begun = np.sort(empty["start_s"])
+    inside = np.searchsorted(begun, sent_s), np.searchsorted(np.sort(empty["end_s"]), locked_s)
+    return float(np.maximum(inside[1] - inside[0], 0).sum())
+
+
+def _largest_receive(result: Result) -> float:
+    """The most messages that one receive call brought."""
+    brought = result.calls["count"][result.calls["op"] == OP_RECEIVE]
+    return float(brought.max()) if brought.size else math.nan
+
+
 def _requests_usd_per_day(result: Result) -> float:
     scenario, from_s = result.scenario, warm_up_s_of(result)
     price = scenario.provider_model().prices.plans[scenario.queue.plan].requests
@@ -270,6 +288,15 @@ _OWN: Final = (
         read=_empty_per_day,
     ),
     Measure(
+        name="missed_receives",
+        unit="1",
+        meaning="receives that found nothing while a message was there",
+        read=_missed_receives,
+    ),
+    Measure(
+        name="largest_receive", unit="1", meaning="messages in one receive, at most", read=_largest_receive
+    ),
+    Measure(
         name="requests_usd_per_day",
         unit="USD",
         meaning="what the requests of a day cost",
@@ -294,6 +321,9 @@ _OF_SUMMARY: Final = (
     ("utilization", "of the workers' time in handlers"),
     ("backlog_most", "messages in the broker that no one holds, at most"),
     ("empty_receives_per_s", "receives that find nothing"),
+    ("refused_calls_per_s", "calls that the broker refused"),
+    ("refusals", "attempts that a downstream refused"),
+    ("downstream_utilization", "of the time of a downstream's connections in use"),
     ("batch_efficiency", "of the most that a receive may bring, when it brings any"),
     ("calls_per_message", "calls for each completed message, without sends"),
 )
