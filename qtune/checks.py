@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import PydanticUndefined
 
 from qtune.errors import InputError, did_you_mean
-from qtune.faults import short_of_victims
+from qtune.faults import bursts_can_be_added, short_of_victims
 from qtune.groups import groups_come_from_a_trace
 from qtune.providers.files import load_model
 from qtune.providers.queue import Check, Provider
@@ -379,6 +379,7 @@ CHECKS: tuple[Check, ...] = (
     _faults_happen,
     _pauses_do_not_overlap,
     _kills_find_victims,
+    bursts_can_be_added,
     _load_can_be_held,
     _fleet_can_be_held,
     _hints_come_from_a_trace,

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import SerializeAsAny, field_validator
 
-from qtune.records import Count, PositivePerSecond, PositiveSeconds, Record, Seconds, number, one_of, refuse
+from qtune.records import (
+    Complaint,
+    Count,
+    PositivePerSecond,
+    PositiveSeconds,
+    Record,
+    Seconds,
+    number,
+    one_of,
+    refuse,
+)
 
 
 class Event(Record):
@@ -91,6 +101,17 @@ class SlowBroker(Disturbance):
     factor: Annotated[float, number(above=0.0)]
 
 
+class Burst(Disturbance):
+    """``rate`` more messages a second fall due in [at, at + for), on top of those of the arrivals.
+
+    rate_per_s: of the burst alone. Where arrivals are a rate, the sum of both is the rate; where they are given
+        instants, the messages of the burst come evenly spaced between them.
+    """
+
+    kind: Literal["burst"] = "burst"
+    rate_per_s: PositivePerSecond
+
+
 class KillConsumers(Event):
     """``count`` consumer instances end at once: a crash, an eviction, a kill for want of memory.
 
@@ -112,6 +133,7 @@ FAULTS: dict[str, type[Record]] = {
     "throttling": Throttling,
     "outage": Outage,
     "slow_broker": SlowBroker,
+    "burst": Burst,
     "kill_consumers": KillConsumers,
 }
 
@@ -163,3 +185,23 @@ def _running(changes: Sequence[FleetChange], at_s: float, instances: int) -> lis
     past = sorted((c for c in changes if c.at_s <= at_s), key=lambda c: (c.at_s, not c.starts))
     last = {change.consumer: change.starts for change in past}
     return [consumer for consumer in range(instances) if last.get(consumer, True)]
+
+
+def bursts_can_be_added(scenario: Any) -> Iterator[Complaint]:
+    """The rule that the messages of a burst have all that a message needs."""
+    given = {
+        "arrivals.kind": (
+            "closed_loop",
+            "nothing sends but its customers",
+        ),
+        "service_time.family": ("hints", "the trace has no service time for them"),
+        "groups.kind": ("trace", "the trace has no group for them"),
+    }
+    for index, fault in enumerate(scenario.faults):
+        for path, (value, why) in given.items() if fault.kind == "burst" else ():
+            section, name = path.split(".")
+            if getattr(getattr(scenario, section), name, None) == value:
+                message = (
+                    f"a burst brings messages of its own, but {path} is {value}: {why}; leave the burst out"
+                )
+                yield Complaint(path=f"faults.{index}.kind", message=message)

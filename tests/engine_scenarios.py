@@ -171,6 +171,7 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
             "when_full": pick("block", "reject"),
             "lock_duration_s": lock_s,
             "max_delivery_count": pick(3, 1),
+            "persistence_s": pick(None, None, 0.1 * service_s),
             "message_ttl_s": pick(None, 10.0 * service_s),
         }
         client = {

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from qtune.arrivals import Schedule
-from qtune.distributions import Constant, Exponential
+from qtune.distributions import Constant
 from qtune.downstream import Downstream
 from qtune.engine import streams
+from qtune.engine.load import arrivals_of
 from qtune.engine.plan import (
     BY_AGE,
     BY_GROUP,
@@ -28,8 +28,7 @@ from qtune.engine.plan import (
     Floats,
     Plan,
 )
-from qtune.engine.quantiles import quantile_function
-from qtune.faults import Outage, PauseHandlers, SlowBroker, fleet_changes
+from qtune.faults import Burst, Outage, PauseHandlers, SlowBroker, fleet_changes
 from qtune.producer import Producers
 from qtune.providers.base import Op, RateLimit, ReceiveBehaviour
 from qtune.result import CALL_OPS
@@ -50,7 +49,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
     The plan depends on the seed only through ``seed`` itself and, for bursts, the path of on and off phases."""
     behaviour, semantics, calls = scenario.behaviour(), scenario.semantics(), scenario.call_model()
     schedule = scenario.schedule()
-    start_s, rate_per_s = _segments(schedule, seed)
+    bursts = [fault for fault in scenario.faults if isinstance(fault, Burst)]
     given_s = scenario.service_by_message_s()
     service = _NOTHING if given_s is not None else scenario.service_distribution()
     tables = (
@@ -71,11 +70,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         seed=seed,
         horizon_s=scenario.horizon_s,
         sample_every_s=scenario.horizon_s / SAMPLES,
-        due_s=NO_FLOATS if schedule.due_s is None else schedule.due_s,
-        explicit=schedule.due_s is not None,
-        segment_start_s=start_s,
-        segment_rate_per_s=rate_per_s,
-        customers=schedule.customers,
+        **arrivals_of(schedule, bursts, seed),
         **_grouping(scenario),
         service_s=NO_FLOATS if given_s is None else given_s,
         fail_steps=streams.chance_steps(scenario.failures.rate),
@@ -242,23 +237,3 @@ def _slow(scenario: Scenario) -> dict[str, Any]:
         "slow_end_s": np.array([fault.end_s for fault in slow], np.float64),
         "slow_factor": np.array([fault.factor for fault in slow], np.float64),
     }
-
-
-def _segments(schedule: Schedule, seed: int) -> tuple[Floats, Floats]:
-    """The piecewise-constant rate; that of bursts is drawn here, phase by phase, from its own stream."""
-    if schedule.modulation is None:
-        return schedule.segment_start_s, schedule.segment_rate_per_s
-    on_per_s, off_per_s, on_mean_s, off_mean_s = schedule.modulation
-    unit = Exponential(mean=1.0).table()
-    draw = quantile_function(unit.kind, unit.values)
-    key = streams.stream_key(seed, streams.PHASE)
-    start_s = 0.0
-    starts: list[float] = []
-    rates: list[float] = []
-    while start_s <= schedule.horizon_s:
-        is_on = len(starts) % 2 == 1
-        starts.append(start_s)
-        rates.append(on_per_s if is_on else off_per_s)
-        mean_s = on_mean_s if is_on else off_mean_s
-        start_s = start_s + mean_s * draw(streams.bits(key, len(starts), 0))
-    return np.array(starts), np.array(rates)

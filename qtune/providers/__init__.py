@@ -91,7 +91,7 @@ def behaviour(scenario: HasQueue) -> ReceiveBehaviour:
 
 def call_model(scenario: HasQueue) -> CallModel:
     """How long the scenario's calls to the broker take."""
-    return model_of(scenario).call_model()
+    return get_provider(scenario.queue.provider).calls(scenario.queue, model_of(scenario).call_model())
 
 
 def priors(scenario: HasQueue) -> frozenset[str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from qtune.consumer import Consumers
-from qtune.providers.base import DeliverySemantics, Limit, ReceiveBehaviour, Retries
+from qtune.distributions import Constant
+from qtune.providers.base import CallModel, DeliverySemantics, Limit, ReceiveBehaviour, Retries
+from qtune.providers.files import load_model
 from qtune.providers.memory_rules import RULES
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
 from qtune.providers.rules import batches_are_whole, groups_go_with_the_queue, within
-from qtune.records import Count, PositiveSeconds
+from qtune.records import Complaint, Count, PositiveSeconds
 
 _CRATE = "queue-runtime 0.1.0, in-memory provider, source"
 _MADE = "when a scenario is made"
@@ -21,6 +24,8 @@ class MemoryQueue(QueueSettings):
     """A bounded queue in memory.
 
     when_full: a send waits for room ("block") or is refused ("reject"). message_ttl_s: None: messages stay.
+    persistence_s: what it takes to write one call (a send, a receive, a settlement, a renewal) to the queue's file;
+        calls write one after the other. None: the queue is in memory alone, and lost with its process.
     """
 
     provider: Literal["memory"] = "memory"
@@ -29,6 +34,7 @@ class MemoryQueue(QueueSettings):
     lock_duration_s: PositiveSeconds = 30.0
     max_delivery_count: Count = 3
     message_ttl_s: PositiveSeconds | None = None
+    persistence_s: PositiveSeconds | None = None
 
     @property
     def plan(self) -> str:
@@ -71,6 +77,15 @@ CLIENTS: Mapping[str, ClientTraits] = {
 }
 
 
+def _one_writer(scenario: Any) -> Iterator[Complaint]:
+    served = load_model(scenario.model or MEMORY.default_model).broker.calls_served_at_once
+    if scenario.queue.persistence_s is not None and served:
+        message = (
+            f"the model already serves {served} calls at once, with a time for each: leave one of them out"
+        )
+        yield Complaint(path="queue.persistence_s", message=message)
+
+
 class Memory(Provider):
     """A queue in the memory of one process."""
 
@@ -85,6 +100,7 @@ class Memory(Provider):
         within("consumers.receive_batch", _BOUND["receive_batch"]),
         within("message_size_bytes", _BOUND["message_size"]),
         batches_are_whole(_CRATE),
+        _one_writer,
         groups_go_with_the_queue(lambda queue: False),
     )
 
@@ -98,6 +114,12 @@ class Memory(Provider):
             rejects_when_full=queue.when_full == "reject",
             redelivers_first=False,
         )
+
+    def calls(self, queue: Any, model: CallModel) -> CallModel:
+        """A file is written by one call at a time."""
+        if queue.persistence_s is None:
+            return model
+        return replace(model, calls_served_at_once=1, call_service=Constant(value=queue.persistence_s))
 
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
         """One poller in the process, which feeds all workers."""

@@ -47,10 +47,10 @@ RULES: tuple[Rule, ...] = (
         setting="consumers.receive_batch",
         as_of="2026-01",
     ),
-    not_modelled(
-        "persistence to a file",
-        "what a write costs is not stated, and the crate of 0.1.0 does not enforce it",
+    modelled(
+        "persistence to a file, which calls write one after the other; what a write costs is for the user to measure",
         _SPEC,
+        setting="queue.persistence",
     ),
     not_modelled(
         "a session is locked for 5 min",

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from qtune.consumer import Consumers
-from qtune.providers.base import DeliverySemantics, Limit, RateLimit, ReceiveBehaviour, Retries, Rule
+from qtune.providers.base import (
+    CallModel,
+    DeliverySemantics,
+    Limit,
+    RateLimit,
+    ReceiveBehaviour,
+    Retries,
+    Rule,
+)
 from qtune.records import Complaint, Record
 
 Check = Callable[[Any], Iterator[Complaint]]
@@ -89,6 +97,10 @@ class Provider(ABC):
         model: the :class:`qtune.providers.model.ProviderModel` in use.
         """
         return ()
+
+    def calls(self, queue: Any, model: CallModel) -> CallModel:
+        """How long calls take with these settings of the queue, from those of the model: as they are, by default."""
+        return model
 
     @abstractmethod
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
