@@ -313,13 +313,17 @@ def _model_fits_provider(scenario: Any) -> Iterator[Complaint]:
         )
 
 
-def _model_knows_client(scenario: Any) -> Iterator[Complaint]:
+def _model_knows_client_and_plan(scenario: Any) -> Iterator[Complaint]:
     provider, traits = _provider(scenario), _traits(scenario)
     model = load_model(scenario.model or provider.default_model)
     if model.provider == provider.name and traits.name not in model.clients:
         known = ", ".join(model.clients)
         message = f"the model {model.name} has no costs of the client {traits.name}; it has {known}"
         yield Complaint(path="consumers.client" if scenario.consumers.client else "model", message=message)
+    plan, plans = scenario.queue.plan, model.prices.plans
+    if model.provider == provider.name and plan not in plans:
+        message = f"the model {model.name} has no prices of the plan {plan}; it has {', '.join(plans)}"
+        yield Complaint(path="model", message=message)
 
 
 def _polling_takes_time(scenario: Any) -> Iterator[Complaint]:
@@ -385,7 +389,7 @@ CHECKS: tuple[Check, ...] = (
     _hints_come_from_a_trace,
     groups_come_from_a_trace,
     _model_fits_provider,
-    _model_knows_client,
+    _model_knows_client_and_plan,
     _polling_takes_time,
     _refusals_take_time,
 )

@@ -180,3 +180,14 @@ def test_a_receive_that_takes_no_time_must_wait_or_pause(tmp_path: Path) -> None
         else:
             with pytest.raises(ScenarioError, match="takes no time and is repeated for ever"):
                 load_scenario(path)
+
+
+def test_a_model_must_have_prices_for_the_queue(tmp_path: Path) -> None:
+    """A model without the price plan of the queue is an error, and not a run that fails at its end."""
+    text = (models_dir() / "sqs.yaml").read_text(encoding="utf-8").replace("    fifo:", "    other:")
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    path = tmp_path / "t.yaml"
+    fifo = SCENARIO.replace("{provider: sqs}", "{provider: sqs, type: fifo}")
+    path.write_text(f"{fifo}groups: {{kind: own}}\nmodel: mine.yaml\n", encoding="utf-8")
+    with pytest.raises(ScenarioError, match="no prices of the plan fifo; it has standard, other"):
+        load_scenario(path)
