@@ -17,14 +17,19 @@ ROOM: Final = 0.8
 
 _TRIES: Final = 32
 
-CEILINGS: Final = ("R4", "R5", "R13")
+CEILINGS: Final = ("R4", "R5", "R7", "R13")
 """The rules that compare the load with what a resource lets through."""
 
-_RULES: Final = {"places in hand": "R5", "downstream connections": "R13", "downstream turns": "R13"}
+_RULES: Final = {
+    "places in hand": "R5",
+    "groups": "R7",
+    "downstream connections": "R13",
+    "downstream turns": "R13",
+}
 
 
 def ceiling_findings(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[Finding]:
-    """R4 for every resource, R5 for places in hand, R13 for a downstream, under so many messages per second."""
+    """R4 for every resource, R5 for places in hand, R7 for groups, R13 for a downstream, at so many messages/s."""
     return [_finding(ceiling, scenario, setup, demand_per_s) for ceiling in capacity_of(setup).ceilings]
 
 

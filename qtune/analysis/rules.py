@@ -7,13 +7,14 @@ R2  a handler must be done, or its lock renewed, before the lock runs out
 R3  a batch that is handled in turn must be done before its locks run out
 R4  the offered load must fit through every resource: workers, calls, cores, senders
 R5  places in hand must cover the round trip to the broker, or workers wait for messages
+R7  a group of messages lets no more through than one at a time, and must be handled in its order
 R8  receives that find nothing are paid for like all others
 R9  each handler that outlasts its lock needs a renewer of its own
 R10 messages that a full downstream refuses must be delivered often enough to get their turn
 R11 a message must outlast its failed tries and the time in which nobody handles it
 R13 the fleet must not want more of a shared downstream than it has
 
-Rules about groups, functions and scaling (R6, R7 and R12) speak of what these scenarios do not have.
+Rules about sessions and scaling (R6 and R12) speak of what these scenarios do not have.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from qtune.analysis.capacity import handling_s
 from qtune.analysis.endurance import endurance_findings
 from qtune.analysis.finding import Finding
 from qtune.analysis.lifting import ceiling_findings
+from qtune.analysis.ordering import order_findings
 from qtune.analysis.refusing import refusal_findings
 from qtune.analysis.setup import Setup
 from qtune.analysis.summary import Summary
@@ -54,7 +56,7 @@ def of_scenario(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[F
     """The rules that need no run, in no order."""
     found = ceiling_findings(scenario, setup, demand_per_s)
     found += [*_waiting_rule(setup), _handler_rule(setup), *_renewers(setup), *refusal_findings(setup)]
-    return [*found, *endurance_findings(scenario)]
+    return [*found, *order_findings(setup), *endurance_findings(scenario)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
