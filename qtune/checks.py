@@ -276,7 +276,7 @@ def _kills_find_victims(scenario: Any) -> Iterator[Complaint]:
         kill, running = found
         index = next(n for n, fault in enumerate(scenario.faults) if fault is kill)
         message = (
-            f"only {running} of {scenario.consumers.instances} instances run then: kill no more than those"
+            f"only {running} of {scenario.consumers.instances} instances run then: take no more than those"
         )
         yield Complaint(path=f"faults.{index}.count", message=message)
 

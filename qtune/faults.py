@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import SerializeAsAny, field_validator
@@ -119,12 +119,31 @@ class KillConsumers(Event):
     and each message is free again when its lock runs out. A poll that waits at the broker, and a link's
     credit, end at once. The instances that run and have the lowest numbers are taken.
 
-    restart_after_s: so long after its end an instance is ready again; None: it never comes back. Whoever pays
-        for an instance goes on paying for it meanwhile.
+    restart_after_s: so long after its end an instance is ready again, and is paid for meanwhile; None: it never
+        comes back.
     """
 
     kind: Literal["kill_consumers"] = "kill_consumers"
     count: Count = 1
+    restart_after_s: PositiveSeconds | None = None
+
+
+class DrainConsumers(Event):
+    """``count`` consumer instances are told to stop: a deployment, a node that is emptied, maintenance.
+
+    Each receives no more, finishes what it has in hand, and then ends. A consumer that polls has all in hand that it
+    has received. A client of Service Bus closes its links: messages that it has prefetched, and no handler has begun
+    with, it gives back or leaves to their locks, as the client does. The instances that run and have the lowest
+    numbers are taken.
+
+    grace_s: an instance that has not ended by then is killed (Kubernetes: 30 s by default); None: it is waited for.
+    restart_after_s: so long after its end an instance is ready again, and is paid for meanwhile; None: it never
+        comes back.
+    """
+
+    kind: Literal["drain_consumers"] = "drain_consumers"
+    count: Count = 1
+    grace_s: PositiveSeconds | None = None
     restart_after_s: PositiveSeconds | None = None
 
 
@@ -135,56 +154,34 @@ FAULTS: dict[str, type[Record]] = {
     "slow_broker": SlowBroker,
     "burst": Burst,
     "kill_consumers": KillConsumers,
+    "drain_consumers": DrainConsumers,
 }
 
 Fault = Annotated[SerializeAsAny[Event], one_of("kind", FAULTS)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FleetChange:
-    """One consumer is killed, or starts again, at one instant."""
-
-    at_s: float
-    consumer: int
-    starts: bool
+def kills(faults: Sequence[Event]) -> list[KillConsumers | DrainConsumers]:
+    """The faults that end consumers, in the order of time."""
+    found = [fault for fault in faults if isinstance(fault, KillConsumers | DrainConsumers)]
+    return sorted(found, key=lambda fault: fault.at_s)
 
 
-def fleet_changes(faults: Sequence[Event], instances: int) -> list[FleetChange]:
-    """Every end and start of an instance, in the order of time; starts come first among equal instants.
+def short_of_victims(
+    faults: Sequence[Event], instances: int
+) -> tuple[KillConsumers | DrainConsumers, int] | None:
+    """The first fault that ends more instances than can run then, and how many can; None when there is none.
 
-    A kill takes the running instances with the lowest numbers. One that finds fewer than its count takes
-    all there are; whether that may be is for :func:`short_of_victims` to say.
+    An instance that drains is taken to end at once, so that as many can run as ever may.
     """
-    changes: list[FleetChange] = []
-    for kill in _kills(faults):
-        for consumer in _running(changes, kill.at_s, instances)[: kill.count]:
-            changes.append(FleetChange(at_s=kill.at_s, consumer=consumer, starts=False))
-            if kill.restart_after_s is not None:
-                back_s = kill.at_s + kill.restart_after_s
-                changes.append(FleetChange(at_s=back_s, consumer=consumer, starts=True))
-    return sorted(changes, key=lambda change: (change.at_s, not change.starts, change.consumer))
-
-
-def short_of_victims(faults: Sequence[Event], instances: int) -> tuple[KillConsumers, int] | None:
-    """The first kill that asks for more instances than run then, and how many do; None when there is none."""
-    kills = _kills(faults)
-    for place, kill in enumerate(kills):
-        running = len(_running(fleet_changes(kills[:place], instances), kill.at_s, instances))
-        if kill.count > running:
-            return kill, running
+    before: list[KillConsumers | DrainConsumers] = []
+    for fault in kills(faults):
+        away = sum(
+            each.count for each in before if fault.at_s < each.at_s + (each.restart_after_s or math.inf)
+        )
+        if fault.count > instances - away:
+            return fault, instances - away
+        before.append(fault)
     return None
-
-
-def _kills(faults: Sequence[Event]) -> list[KillConsumers]:
-    kills = [fault for fault in faults if isinstance(fault, KillConsumers)]
-    return sorted(kills, key=lambda kill: kill.at_s)
-
-
-def _running(changes: Sequence[FleetChange], at_s: float, instances: int) -> list[int]:
-    """The instances that run at an instant, after all these changes up to it."""
-    past = sorted((c for c in changes if c.at_s <= at_s), key=lambda c: (c.at_s, not c.starts))
-    last = {change.consumer: change.starts for change in past}
-    return [consumer for consumer in range(instances) if last.get(consumer, True)]
 
 
 def bursts_can_be_added(scenario: Any) -> Iterator[Complaint]:

@@ -133,6 +133,7 @@ STATE: Final = np.dtype(
     [
         ("time_s", "<f8"),
         ("core_busy_s", "<f8"),
+        ("instance_s", "<f8"),
         ("downstream_busy_s", "<f8"),
         ("refusals", "<i8"),
         ("unsent", "<i8"),
@@ -140,6 +141,7 @@ STATE: Final = np.dtype(
         ("in_flight", "<i8"),
         ("buffered", "<i8"),
         ("busy_workers", "<i8"),
+        ("consumers", "<i8"),
     ]
 )
 

@@ -27,7 +27,7 @@ from qtune.consumer import Consumers, Failures, Retry
 from qtune.distributions import Distribution, Empirical
 from qtune.downstream import Downstream
 from qtune.errors import InputError, Problem, ScenarioError, text_of
-from qtune.faults import Fault, Throttling
+from qtune.faults import Fault, Throttling, kills
 from qtune.groups import AnyGroups
 from qtune.producer import Producers
 from qtune.providers.base import (
@@ -194,6 +194,11 @@ class Scenario(Record):
         if view.horizon_s is None:
             view.__dict__["horizon_s"] = view.arrivals.length_s  # the record is frozen from here on
         return scenario
+
+    @property
+    def fleet_varies(self) -> bool:
+        """Whether instances of the consumers come and go."""
+        return bool(kills(self.faults))
 
     def schedule(self) -> Schedule:
         """When messages fall due, up to the horizon."""

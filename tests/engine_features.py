@@ -92,6 +92,7 @@ FROM_ROWS = {
     *("a link held up by a limit", "worked again after a kill"),
     *("group by group by poll", "several of a group in one receive"),
     *("held up by its group", "comes back to its group", "order kept by a buffer"),
+    *("ended when drained", "killed after its grace", "given back by a link", "left locked by a link"),
 }
 
 ONLY_IN_PLANS = {"group by group by link", "expired in a group"}
@@ -100,7 +101,12 @@ ONLY_IN_PLANS = {"group by group by link", "expired in a group"}
 
 def features(plan: Plan, result: Result) -> set[str]:
     """The features of one run that have left a trace in its rows."""
-    return _from_codes(result) | _from_settings(plan, result) | _from_rows(plan, result)
+    return (
+        _from_codes(result)
+        | _from_settings(plan, result)
+        | _from_rows(plan, result)
+        | _from_fleet(plan, result)
+    )
 
 
 def _from_codes(result: Result) -> set[str]:
@@ -182,8 +188,6 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
     unrenewed = (deliveries["renewals"] == 0) & (deliveries["finished_s"] > deliveries["lock_end_s"])
     handled_s = deliveries["started_s"] - deliveries["received_s"]
     linger = receive & served & (calls["count"] < plan.batch) & (took_s >= plan.linger_s)
-    killed_s = plan.fleet_at_s.min() if plan.fleet_at_s.size else np.inf
-    killed = deliveries["consumer"][deliveries["outcome"] == DELIVERY_LOST]
     busy_most = plan.horizon_s * plan.cores * plan.consumers
     found = {
         "several in one send": (calls["count"][calls["op"] == OP_SEND] > 1).any(),
@@ -200,11 +204,6 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
         ).any(),
         "several groups drawn": plan.grouping == DRAWN_GROUPS and np.unique(messages["group"]).size > 1,
         "a group for each message": plan.grouping == OWN_GROUPS and messages.size > 1,
-        "worked again after a kill": (
-            np.isin(deliveries["consumer"], killed)
-            & (deliveries["locked_s"] > killed_s)
-            & (deliveries["outcome"] == DELIVERY_COMPLETED)
-        ).any(),
         **_from_groups(plan, result),
         "third delivery": (deliveries["delivery_no"] > 2).any(),
         "waited for a sender": plan.senders > 0 and (result.states["unsent"] > plan.senders).any(),
@@ -270,3 +269,29 @@ def _from_groups(plan: Plan, result: Result) -> dict[str, bool]:
         and bool((waits_s > 0.0).any()),
         "expired in a group": grouped and several and expired,
     }
+
+
+def _from_fleet(plan: Plan, result: Result) -> set[str]:
+    """What became of consumers that ended."""
+    if not plan.fleet_at_s.size:
+        return set()
+    deliveries, calls, states = result.deliveries, result.calls, result.states
+    lost = deliveries[deliveries["outcome"] == DELIVERY_LOST]
+    drains = bool((plan.fleet_grace_s > 0.0).all())
+    for_ever = np.isinf(plan.fleet_grace_s).all() and np.isinf(plan.fleet_back_s).all()
+    all_s = states["time_s"][-1] * (plan.consumers - plan.absent_at_start)
+    found = {
+        "worked again after a kill": (
+            np.isin(deliveries["consumer"], lost["consumer"])
+            & (deliveries["locked_s"] > plan.fleet_at_s[0])
+            & (deliveries["outcome"] == DELIVERY_COMPLETED)
+        ).any(),
+        "ended when drained": for_ever and states["instance_s"][-1] < (1.0 - 1e-9) * all_s,
+        "killed after its grace": drains and (~np.isnan(lost["started_s"])).any(),
+        "given back by a link": np.isin(calls["start_s"][calls["op"] == OP_RELEASE], plan.fleet_at_s).any(),
+        "left locked by a link": drains
+        and plan.discipline != POLL
+        and not plan.returns_unstarted
+        and np.isnan(lost["started_s"]).any(),
+    }
+    return {name for name, happened in found.items() if happened}

@@ -322,17 +322,13 @@ def _faults(pick: Pick, horizon_s: float) -> Fields:
 
 
 def _fleet(pick: Pick, consumers: int, horizon_s: float) -> Fields:
-    """Up to two kills, the second of a consumer that has started again."""
-    kills = pick((), (), (), ((0.5, 0.6),), ((0.1, 0.2), (0.7, 2.0)))
-    last = consumers - 1
-    changes = sorted(
-        (share * horizon_s, consumer, starts)
-        for consumer in {0, last}
-        for kill in kills
-        for starts, share in enumerate(kill)
-    )
+    """Up to two orders to stop, the second perhaps to consumers that have started again."""
+    at = pick((), (), (), (0.5,), (0.1, 0.6))
     return {
-        "fleet_at_s": np.array([at_s for at_s, _, _ in changes]),
-        "fleet_consumer": np.array([consumer for _, consumer, _ in changes], np.int64),
-        "fleet_starts": np.array([starts for _, _, starts in changes], np.int64),
+        "absent_at_start": pick(0, 0, 0, consumers // 2) if at else 0,
+        "fleet_at_s": np.array([share * horizon_s for share in at]),
+        "fleet_count": np.array([pick(1, 1, consumers) for _ in at], np.int64),
+        "fleet_grace_s": np.array([pick(0.0, np.inf, np.inf, 0.03 * horizon_s, 0.3) for _ in at]),
+        "fleet_back_s": np.array([pick(0.1 * horizon_s, 0.02 * horizon_s, np.inf) for _ in at]),
+        "returns_unstarted": pick(True, False),
     }

@@ -45,7 +45,7 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
         producers=_producers(pick, provider, service_s),
         queue=queue,
         consumers={"instances": instances, "workers": workers, "cores": pick(1, 1, 2), **consumers},
-        faults=_faults(pick, rate_per_s, horizon_s) + pick((), (), (_kill(pick, instances, horizon_s),)),
+        faults=_faults(pick, rate_per_s, horizon_s) + pick((), (), (_end(pick, instances, horizon_s),)),
         horizon_s=horizon_s,
         model=pick(None, slow_sqs) if provider == "sqs" else None,
         seed=whole(0, 10**9),
@@ -110,9 +110,12 @@ def _faults(pick: Pick, rate_per_s: float, horizon_s: float) -> tuple[Section, .
     return tuple(pick((), (pause,), (throttling,), (pause, throttling), (outage,), (slow,)))
 
 
-def _kill(pick: Pick, instances: int, horizon_s: float) -> Section:
-    back_s = pick(0.1 * horizon_s, None)
-    return {"kind": "kill_consumers", "at_s": 0.3 * horizon_s, "count": instances, "restart_after_s": back_s}
+def _end(pick: Pick, instances: int, horizon_s: float) -> Section:
+    back_s, count = pick(0.1 * horizon_s, None), pick(1, instances)
+    when = {"at_s": 0.5 * horizon_s, "count": count, "restart_after_s": back_s}
+    if pick(True, False):
+        return {"kind": "kill_consumers", **when}
+    return {"kind": "drain_consumers", "grace_s": pick(None, 0.3), **when}
 
 
 def _service_time(pick: Pick, mean_s: float, arrivals: str) -> Section:

@@ -222,6 +222,21 @@ def test_the_parts_add_up_and_are_shared_by_the_messages() -> None:
     assert cost.million_messages_usd.value == pytest.approx(1e6 * cost.month_usd.value / per_month)
 
 
+def test_an_instance_is_paid_for_while_it_is_there() -> None:
+    """Of two instances, one of them killed half-way, a month costs one and a half, and the workers count so too."""
+    scenario = Scenario(
+        arrivals={"kind": "burst_at_once", "messages": 1},
+        service_time={"family": "constant", "mean_s": 30.0},
+        queue={"provider": "sqs", "visibility_timeout_s": 90.0},
+        consumers={"instances": 2, "workers": 1, "instance_price_usd_per_hour": 0.1},
+        faults=({"kind": "kill_consumers", "at_s": 50.0},),
+        horizon_s=100.0,
+    )
+    summary = summarize(simulate(scenario), warm_up=0.0)
+    assert summary.cost.compute_usd == pytest.approx(1.5 * 0.1 * HOURS_PER_MONTH)
+    assert summary.utilization.value == pytest.approx(30.0 / 150.0)
+
+
 def test_without_a_completed_message_there_is_no_price_of_one() -> None:
     """A price per message needs a message; the month has its price all the same."""
     cost = summarize(fcfs(np.empty(0), np.empty(0), scenario("memory")), warm_up=0.0).cost

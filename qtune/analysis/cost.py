@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from qtune.analysis.instances import instances_mean
 from qtune.analysis.intervals import AT_LEAST_0, Estimate, across_replications, json_number
 from qtune.analysis.measures import ended_calls
 from qtune.analysis.setup import Setup, setup_of
@@ -75,8 +76,12 @@ def cost_of(results: Sequence[Result], *, warm_up_s: float, confidence: float) -
     a_month = _MONTH_S / window_s
     monthly = [math.fsum(kind.values()) * a_month for kind in kinds]
     requests_usd = [price.usd(count) if price else 0.0 for count in monthly]
-    capacity_usd, compute_usd = capacity_usd_of(scenario), compute_usd_of(scenario)
-    totals = [usd + capacity_usd + compute_usd for usd in requests_usd]
+    capacity_usd = capacity_usd_of(scenario)
+    hour_usd = instance_usd_per_hour(scenario)
+    computed = [hour_usd * instances_mean(result, warm_up_s) * HOURS_PER_MONTH for result in results]
+    totals = [
+        usd + capacity_usd + compute_usd for usd, compute_usd in zip(requests_usd, computed, strict=True)
+    ]
     completed = [np.count_nonzero(result.messages["completed_s"] >= warm_up_s) for result in results]
     per_message = [
         usd / (count / window_s * _MONTH_S) if count else math.nan
@@ -94,7 +99,7 @@ def cost_of(results: Sequence[Result], *, warm_up_s: float, confidence: float) -
             requests_usd, possible=AT_LEAST_0, unit="USD", confidence=confidence
         ),
         capacity_usd=capacity_usd,
-        compute_usd=compute_usd,
+        compute_usd=math.fsum(computed) / len(computed),
         month_usd=across_replications(totals, possible=AT_LEAST_0, unit="USD", confidence=confidence),
         million_messages_usd=across_replications(
             [1e6 * usd for usd in per_message],

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from qtune.analysis.instances import instances_mean
 from qtune.analysis.intervals import Floats
 from qtune.analysis.quantiles import order_statistic
 from qtune.analysis.setup import Setup
@@ -24,6 +25,7 @@ from qtune.result import (
     DELIVERY_COMPLETED,
     DELIVERY_FAILED,
     DELIVERY_LATE,
+    DELIVERY_LOST,
     DELIVERY_RELEASED,
     DELIVERY_UNSETTLED,
     MESSAGE_DEAD_LETTERED,
@@ -144,12 +146,15 @@ def of_deliveries(result: Result, setup: Setup, warm_up_s: float) -> dict[str, f
     right = (outcome == DELIVERY_COMPLETED) | (outcome == DELIVERY_LATE)
     runs = np.bincount(deliveries["message"][right], minlength=messages.size)
     busy_s = np.fmin(finished_s, result.horizon_s) - np.fmax(started_s, warm_up_s)
-    busy_s = np.where(np.isnan(started_s), 0.0, np.maximum(busy_s, 0.0))
+    # When the work ended that was lost with its consumer is not known.
+    unknown = np.isnan(started_s) | ((outcome == DELIVERY_LOST) & np.isnan(finished_s))
+    busy_s = np.where(unknown, 0.0, np.maximum(busy_s, 0.0))
+    workers = setup.workers_each * instances_mean(result, warm_up_s)
     wasted = (outcome == DELIVERY_LATE) | (outcome == DELIVERY_UNSETTLED)
     seen = not deliveries.size or bool((~np.isnan(started_s)).any())
     return {
         "throughput_per_s": _count(ended) / window_s,
-        "utilization": float(busy_s.sum()) / (setup.workers * window_s) if seen else math.nan,
+        "utilization": _share(float(busy_s.sum()), workers * window_s) if seen else math.nan,
         "amplification": _share(float(messages["deliveries"][counted].sum()), delivered),
         "duplicates": _share(_count(runs[counted] > 1), delivered),
         "lost_locks": float(_count(lost_locks(deliveries, setup.abandons, warm_up_s))),
@@ -183,9 +188,10 @@ def of_states(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float
         )
         return dict.fromkeys(names, math.nan)
     span_s = float(states["time_s"][-1] - states["time_s"][0])
+    cores = setup.behaviour.cores * instances_mean(result, warm_up_s)
     core_s = float(states["core_busy_s"][-1] - states["core_busy_s"][0])
     return {
-        "client_core_utilization": _share(core_s, setup.cores * span_s),
+        "client_core_utilization": _share(core_s, cores * span_s),
         **_of_downstream(states, setup, span_s),
         "backlog_mean": float(states["backlog"].mean()),
         "backlog_most": float(states["backlog"].max()),

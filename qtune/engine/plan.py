@@ -16,7 +16,7 @@ smallest first, in this order:
     gathering           the oldest message that waits for a sender has waited for others long enough
     refill              a period of a rate limit begins or an outage ends, and deliveries that it held up go on
     pause               a pause of all handlers ends
-    fleet               a consumer is killed, or starts again
+    fleet               a consumer starts, is told to stop or is killed; starts and ends come before new orders
     samples             the state is written down
     locks               a lock runs out (so a settle at the very end of its lock is still in time)
     retention           a message has outlived its retention
@@ -59,6 +59,13 @@ SETTLE_CONCURRENT: Final = 2
 CONSTANT: Final = 0
 SMOOTH: Final = 1
 STEPS: Final = 2
+
+# What a consumer does; GONE: nothing, and nobody pays for it.
+GONE: Final = 0
+STARTING: Final = 1
+RUNNING: Final = 2
+STOPPING: Final = 3
+DRAINING: Final = 4
 
 NO_GROUPS: Final = 0
 OWN_GROUPS: Final = 1
@@ -202,10 +209,17 @@ class Plan:
     pause_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
     pause_end_s: Floats = field(default_factory=lambda: NO_FLOATS)
 
-    # Consumers that are killed (0) or start again (1), in the order of time; all of them run at the start.
+    # The fleet. All consumers run at the start but the last ``absent_at_start``. Orders, in the order of time: as many
+    # running consumers as ``fleet_count``, those with the lowest numbers, are to stop. Each drains for at most
+    # ``fleet_grace_s`` (0: it is killed at once) and starts again ``fleet_back_s`` after its end (infinity: never).
+    absent_at_start: int = 0
     fleet_at_s: Floats = field(default_factory=lambda: NO_FLOATS)
-    fleet_consumer: Numbers = field(default_factory=lambda: NO_NUMBERS)
-    fleet_starts: Numbers = field(default_factory=lambda: NO_NUMBERS)
+    fleet_count: Numbers = field(default_factory=lambda: NO_NUMBERS)
+    fleet_grace_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    fleet_back_s: Floats = field(default_factory=lambda: NO_FLOATS)
+    returns_unstarted: bool = (
+        False  # a link that closes gives back what no worker has begun with, or leaves it locked
+    )
 
     tables: tuple[tuple[int, Floats], ...] = field(
         default_factory=lambda: ((CONSTANT, np.zeros(1)),) * streams.TABLES
@@ -220,6 +234,11 @@ class Plan:
     def workers_total(self) -> int:
         """Workers of the whole fleet."""
         return self.consumers * self.receivers * self.workers
+
+    @property
+    def fleet_changes(self) -> bool:
+        """Whether consumers come and go."""
+        return self.fleet_at_s.size > 0
 
     @property
     def refuses(self) -> bool:
@@ -313,7 +332,7 @@ def slots_of(plan: Plan) -> Slots:
         1,
         1,
         1,
-        1 if plan.fleet_at_s.size else 0,
+        1 if plan.fleet_changes else 0,
         1,
     )
     starts = [0]

@@ -28,7 +28,7 @@ from qtune.engine.plan import (
     Floats,
     Plan,
 )
-from qtune.faults import Burst, Outage, PauseHandlers, SlowBroker, fleet_changes
+from qtune.faults import Burst, KillConsumers, Outage, PauseHandlers, SlowBroker, kills
 from qtune.producer import Producers
 from qtune.providers.base import Op, RateLimit, ReceiveBehaviour
 from qtune.result import CALL_OPS
@@ -221,11 +221,14 @@ def _refusing(scenario: Scenario) -> dict[str, Any]:
 
 def _fleet(scenario: Scenario) -> dict[str, Any]:
     """When consumers end and start again."""
-    changes = fleet_changes(scenario.faults, scenario.consumers.instances)
+    ends = kills(scenario.faults)
+    graces_s = [0.0 if isinstance(end, KillConsumers) else end.grace_s or np.inf for end in ends]
     return {
-        "fleet_at_s": np.array([change.at_s for change in changes], np.float64),
-        "fleet_consumer": np.array([change.consumer for change in changes], np.int64),
-        "fleet_starts": np.array([change.starts for change in changes], np.int64),
+        "fleet_at_s": np.array([end.at_s for end in ends], np.float64),
+        "fleet_count": np.array([end.count for end in ends], np.int64),
+        "fleet_grace_s": np.array(graces_s, np.float64),
+        "fleet_back_s": np.array([end.restart_after_s or np.inf for end in ends], np.float64),
+        "returns_unstarted": scenario.behaviour().returns_unstarted,
     }
 
 

@@ -151,6 +151,9 @@ def number_text(estimate: Estimate, unit: str = "") -> str:
 
 def _cost_section(summary: Summary) -> Section:
     cost, instances = summary.cost, summary.scenario.consumers.instances
+    running = f"{instances} running"
+    if summary.scenario.fleet_varies:
+        running = f"up to {instances}, as they come and go"
     billed = f"{plain_number(cost.requests_per_month.value)} billed"
     each = f"{value_text(cost.million_messages_usd)} a million messages"
     return Section(
@@ -163,7 +166,11 @@ def _cost_section(summary: Summary) -> Section:
                 if count.value > 0.0
             ),
             ("capacity", quantity(cost.capacity_usd, "USD"), "namespaces or messaging units"),
-            ("instances", quantity(cost.compute_usd, "USD"), f"{instances} running"),
+            (
+                "instances",
+                quantity(cost.compute_usd, "USD"),
+                running,
+            ),
             ("total", number_text(cost.month_usd), each),
         ),
     )

@@ -361,6 +361,8 @@ def _samples_match_rows(result: Result) -> Iterator[str]:
     handling = np.maximum(handling[0] - ended, 0), handling[1]
     workers = result.scenario.consumers.instances * result.scenario.consumers.workers
     ranges.append(("busy_workers", handling[0], np.full(times_s.size, workers)))
+    instances = np.full(times_s.size, result.scenario.consumers.instances)
+    ranges.append(("consumers", np.zeros_like(instances), instances))
     ranges.append(("buffered", *_buffered(deliveries, states, handling[0], times_s)))
     for name, low, high in ranges:
         wrong = (states[name] < low) | (states[name] > high)

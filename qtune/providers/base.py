@@ -82,6 +82,8 @@ class ReceiveBehaviour:
     renewers: most renewal calls at the same time per instance; 0 = locks are not renewed.
     renew_after_s: from the start of a lock (or of its last renewal) to the renewal call.
     renew_max_s: no renewal is made later than this after the handler got the message; inf = no such bound.
+    returns_unstarted: a link that closes gives back, uncounted, what no handler has begun with; otherwise that stays
+        locked until its lock runs out. A polling client handles what it has received before it ends.
     drops_expired: a message whose lock has run out before its turn is dropped unhandled.
     keeps_order: a receiver's workers handle one message of a group at a time, in order, and after a failure none of
         what the receiver has in hand of that group: it is given back too, or left until its lock runs out.
@@ -105,6 +107,7 @@ class ReceiveBehaviour:
     renewers: int = 0
     renew_after_s: float = math.inf
     renew_max_s: float = math.inf
+    returns_unstarted: bool = False
     drops_expired: bool = False
     keeps_order: bool = False
     cores: int = 1

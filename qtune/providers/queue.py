@@ -45,6 +45,7 @@ class ClientTraits:
     discipline, credit_returned, linger_s, keepalive_s: as in ReceiveBehaviour.
     receivers: "any", "one" per instance, or one per "worker".
     settlement_waits: False if a settlement is sent without waiting for the broker's answer.
+    returns_unstarted: as in ReceiveBehaviour.
     renew_after_s: from the lock's length to the time of the renewal call after the lock's start.
     receive_batch, receive_wait_s, polling: the client's defaults.
     settle: the ways of settling it has.
@@ -60,6 +61,7 @@ class ClientTraits:
     settle: tuple[str, ...]
     retries: Mapping[str, Retries] = field(default_factory=lambda: {"none": ONE_ATTEMPT})
     settlement_waits: bool = True
+    returns_unstarted: bool = False
     renew_after_s: Callable[[float], float]
     receive_batch: int = 1
     receive_wait_s: float

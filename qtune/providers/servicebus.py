@@ -199,14 +199,16 @@ _PROCESSOR_RETRIES: Mapping[str, Retries] = {
 _SETTLES = "azure-sdk: AMQP has no batch settlement (JasperFx/wolverine#3494)"
 
 
-def _python(name: str, *, settlement_waits: bool, source: str) -> ClientTraits:
+def _python(name: str, *, newest: bool, source: str) -> ClientTraits:
+    """A client for Python; ``newest``: from 7.15.0 on, which waits for settlements and releases its buffer."""
     return ClientTraits(
         name=name,
         discipline="link_burst",
         receivers="worker",
         settle=("each", "concurrent"),
         retries=_RETRIES,
-        settlement_waits=settlement_waits,
+        settlement_waits=newest,
+        returns_unstarted=newest,
         renew_after_s=_python_renews_after,
         receive_wait_s=60.0,
         linger_s=0.2,
@@ -223,7 +225,8 @@ def _python(name: str, *, settlement_waits: bool, source: str) -> ClientTraits:
             "receivers": f"{source}: a receiver is not thread-safe, so each worker has its own",
             "linger_s": f"{source}: _further_pull_receive_timeout",
             "settle": f"{source}: settlement"
-            + (" waits for the broker" if settlement_waits else " is sent pre-settled"),
+            + (" waits for the broker" if newest else " is sent pre-settled"),
+            "returns_unstarted": "azure-servicebus 7.15.0, changelog: a receiver that closes releases its buffer",
             "receive_wait_s": f"{source}: receive_messages returns after 60 s by default",
             "renew_after_s": f"{source}: AutoLockRenewer",
             "settle_batch": _SETTLES,
@@ -232,9 +235,11 @@ def _python(name: str, *, settlement_waits: bool, source: str) -> ClientTraits:
 
 
 CLIENTS: Mapping[str, ClientTraits] = {
-    "azure-servicebus-7.15": _python("azure-servicebus-7.15", settlement_waits=True, source=_PYTHON),
+    "azure-servicebus-7.15": _python("azure-servicebus-7.15", newest=True, source=_PYTHON),
     "azure-servicebus-7.14": _python(
-        "azure-servicebus-7.14", settlement_waits=False, source="azure-servicebus 7.14.3, source"
+        "azure-servicebus-7.14",
+        newest=False,
+        source="azure-servicebus 7.14.3, source",
     ),
     "azure-processor": ClientTraits(
         name="azure-processor",
@@ -256,6 +261,7 @@ CLIENTS: Mapping[str, ClientTraits] = {
         sources={
             "discipline": "assumed from the documentation of ServiceBusProcessor (.NET)",
             "credit_returned": "Azure/azure-sdk-for-net, user reports: assumed, see credit_returned",
+            "returns_unstarted": "assumed: what a processor has prefetched stays locked when it stops",
             "settle_batch": _SETTLES,
         },
     ),
@@ -335,6 +341,7 @@ class ServiceBus(Provider):
             "discipline": traits.discipline,
             "prefetch": consumers.prefetch or 0,
             "linger_s": traits.linger_s,
+            "returns_unstarted": traits.returns_unstarted,
             "drops_expired": consumers.drop_expired,
             "cores": consumers.cores,
             **settle_fields(consumers, traits),

@@ -73,6 +73,11 @@ RULES: tuple[Rule, ...] = (
         setting="consumers.client",
     ),
     modelled(
+        "since 7.15 of the Python client a receiver that closes gives its buffer back; before it stayed locked",
+        _PYTHON,
+        setting="consumers.client",
+    ),
+    modelled(
         "a Python receiver serves one thread, so each worker has a receiver and a connection of its own",
         _PYTHON,
         setting="consumers.workers",

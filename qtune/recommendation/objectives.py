@@ -14,6 +14,7 @@ import numpy as np
 
 from qtune.analysis import Estimate, Setup, capacity_of
 from qtune.analysis.cost import HOURS_PER_MONTH, billed_requests, capacity_usd_of, instance_usd_per_hour
+from qtune.analysis.instances import instances_mean
 from qtune.analysis.intervals import AT_LEAST_0, SHARE, across_replications, missing
 from qtune.analysis.measures import batch_efficiency, ended_calls, of_deliveries, of_messages, of_states
 from qtune.analysis.quantiles import estimate_quantile, quantile_s
@@ -120,7 +121,7 @@ class Meter:
         count = billed_requests(run, self.price, setup.message_bytes, warm_up_s)
         monthly = count / (run.horizon_s - warm_up_s) * (HOURS_PER_MONTH * 3600.0)
         requests_usd = self.price.usd(monthly) if self.price else 0.0
-        compute_usd = self.instance_usd_per_hour * setup.instances * HOURS_PER_MONTH
+        compute_usd = self.instance_usd_per_hour * instances_mean(run, warm_up_s) * HOURS_PER_MONTH
         return requests_usd + self.capacity_usd + compute_usd
 
 

@@ -150,6 +150,8 @@ def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
         if message >= 0:
             q.back = message
             q.counted = 0
+        if w.broker.draining > 0:
+            q.feed_from, q.feed_to = receiver, receiver + 1
         return
     q.call_op = OP_SETTLE if succeeded == 1 else OP_ABANDON
     q.settle_single = delivery

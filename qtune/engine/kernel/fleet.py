@@ -1,41 +1,169 @@
-"""The fleet's steps: a consumer is killed with all that it has in hand, or starts with nothing in hand.
+"""The fleet's steps: consumers start, are told to stop, drain, and end.
 
-A dead consumer's slots hold no time, its receivers neither rest nor wait and none of its workers is idle: nothing
-that asks for those finds it, so a fleet that never changes pays nothing for one that does.
+A consumer that does not run has slots without a time, its receivers neither rest nor wait and none of its workers is
+idle: nothing that asks for those finds it, so a fleet that never changes pays nothing for one that does. A receiver
+that has closed owes more places than it can have, so it never asks again.
 """
 
 from __future__ import annotations
 
 from math import inf, nan
 
+from qtune.engine import streams
+from qtune.engine.kernel.background import RELEASED, put
 from qtune.engine.kernel.broker import WAITING
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import rare
 from qtune.engine.kernel.downstream import HANDLING
-from qtune.engine.kernel.receivers import FREE, RESTING
+from qtune.engine.kernel.draws import trip_s
+from qtune.engine.kernel.receivers import ANSWERED, FREE, RESTING
 from qtune.engine.kernel.renewers import IDLE
-from qtune.engine.kernel.workers import AT_BROKER, ATTEMPTING, SETTLING, TRYING_AGAIN
-from qtune.engine.plan import LINK_BURST, POLL
+from qtune.engine.kernel.workers import AT_BROKER, ATTEMPTING, DEAD, PAUSED, SETTLING, TRYING_AGAIN
+from qtune.engine.plan import DRAINING, GONE, LINK_BURST, POLL, RUNNING, STARTING, STOPPING
 from qtune.result import DELIVERY_LOST, DELIVERY_OPEN
 
-DEAD = 12
-"""State of a receiver, and phase of a worker, whose consumer does not run."""
+CLOSED = 1 << 40
+"""More places than any receiver has."""
+
+
+@rare
+def begin_fleet(w):  # type: ignore[no-untyped-def]
+    """The first consumers run at the start, and the others are gone."""
+    p = w.plan
+    for consumer in range(p.consumers):
+        w.consumers[consumer].due_s = inf
+        w.consumers[consumer].phase = GONE
+        if consumer < p.consumers - p.absent_at_start:
+            w.consumers[consumer].phase = RUNNING
+            start_consumer(w, consumer)
+        else:
+            is_absent(w, consumer)
+    w.broker.running = w.broker.paid = p.consumers - p.absent_at_start
+    if p.fleet_changes:
+        next_change(w)
+
+
+@rare
+def is_absent(w, consumer):  # type: ignore[no-untyped-def]
+    """A consumer that has never run."""
+    p = w.plan
+    for receiver in range(consumer * p.receivers, (consumer + 1) * p.receivers):
+        w.receivers[receiver].consumer = consumer
+        w.receivers[receiver].state = DEAD
+        for worker in range(receiver * p.workers, (receiver + 1) * p.workers):
+            w.workers[worker].phase = DEAD
+
+
+@rare
+def next_change(w):  # type: ignore[no-untyped-def]
+    """Let the fleet be due when the next of its consumers is, or the next event of the plan."""
+    b = w.broker
+    due_s = w.fleet_at_s[b.fleet] if b.fleet < len(w.fleet_at_s) else inf
+    for consumer in range(w.plan.consumers):
+        due_s = min(due_s, w.consumers[consumer].due_s)
+    set_slot(w, w.slots.fleet, due_s)
 
 
 @rare
 def fleet_changes(w, now_s):  # type: ignore[no-untyped-def]
-    """The next consumer of the plan is killed or starts."""
-    b, q = w.broker, w.pending
-    consumer = w.fleet_consumer[b.fleet]
-    starts = w.fleet_starts[b.fleet] == 1
+    """One consumer starts, is told to stop or is killed; or the plan says who is to stop."""
+    p, b, q = w.plan, w.broker, w.pending
+    for consumer in range(p.consumers):
+        row = w.consumers[consumer]
+        if row.due_s <= now_s:
+            if row.phase == STARTING:
+                row.phase = RUNNING
+                row.due_s = inf
+                b.running += 1
+                start_consumer(w, consumer)
+            elif row.phase == STOPPING and row.grace_s > 0.0:
+                row.phase = DRAINING
+                row.due_s = now_s + row.grace_s
+                b.draining += 1
+                close_consumer(w, consumer, now_s)
+            else:
+                is_gone(w, consumer, now_s)
+            q.feed_from = consumer * p.receivers
+            q.feed_to = q.feed_from + p.receivers
+            next_change(w)
+            return
+    left = w.fleet_count[b.fleet]
+    for consumer in range(p.consumers):
+        if left > 0 and w.consumers[consumer].phase == RUNNING:
+            stop(w, consumer, w.fleet_grace_s[b.fleet], w.fleet_back_s[b.fleet], now_s)
+            left -= 1
     b.fleet += 1
-    set_slot(w, w.slots.fleet, w.fleet_at_s[b.fleet] if b.fleet < len(w.fleet_at_s) else inf)
-    if starts:
-        start_consumer(w, consumer)
-        q.feed_from = consumer * w.plan.receivers
-        q.feed_to = q.feed_from + w.plan.receivers
-    else:
-        kill_consumer(w, consumer, now_s)
+    next_change(w)
+
+
+@rare
+def stop(w, consumer, grace_s, back_s, now_s):  # type: ignore[no-untyped-def]
+    """Tell a consumer to stop; what follows is an event of its own at this instant."""
+    row = w.consumers[consumer]
+    row.phase = STOPPING
+    row.due_s = now_s
+    row.grace_s = grace_s
+    row.back_s = back_s
+    w.broker.running -= 1
+
+
+@rare
+def pay_up(w, now_s):  # type: ignore[no-untyped-def]
+    """Count the time of the instances up to now, before their number changes."""
+    b = w.broker
+    b.instance_s = b.instance_s + (now_s - b.paid_until_s) * b.paid
+    b.paid_until_s = now_s
+
+
+@rare
+def is_gone(w, consumer, now_s):  # type: ignore[no-untyped-def]
+    """A consumer has ended; if it is to come back, it begins to start now."""
+    row = w.consumers[consumer]
+    if row.phase == DRAINING:
+        w.broker.draining -= 1
+    kill_consumer(w, consumer, now_s)
+    row.due_s = now_s + row.back_s
+    row.phase = STARTING if row.due_s < inf else GONE
+    if row.phase == GONE:
+        pay_up(w, now_s)
+        w.broker.paid -= 1
+
+
+@rare
+def drained(w, now_s):  # type: ignore[no-untyped-def]
+    """An event that concerned some receivers is over: their consumer is gone if it drained and has nothing left."""
+    q = w.pending
+    if q.feed_to <= q.feed_from:
+        return
+    first, last = q.feed_from // w.plan.receivers, (q.feed_to - 1) // w.plan.receivers
+    for consumer in range(first, last + 1):
+        if w.consumers[consumer].phase == DRAINING and has_nothing(w, consumer):
+            is_gone(w, consumer, now_s)
+            next_change(w)
+
+
+@rare
+def has_nothing(w, consumer):  # type: ignore[no-untyped-def]
+    """Whether a consumer has nothing in hand and nothing on its way."""
+    p = w.plan
+    for receiver in range(consumer * p.receivers, (consumer + 1) * p.receivers):
+        row = w.receivers[receiver]
+        if row.state == ANSWERED or row.head < row.tail:
+            return False
+        for worker in range(receiver * p.workers, (receiver + 1) * p.workers):
+            if is_busy(w, worker):
+                return False
+    for place in range(w.broker.background):
+        step = w.background[place]
+        if step.receiver >= 0 and w.receivers[step.receiver].consumer == consumer:
+            return False
+    return True
+
+
+@rare
+def is_busy(w, worker):  # type: ignore[no-untyped-def]
+    """Whether a worker is with a delivery."""
+    return w.workers[worker].phase in (ATTEMPTING, HANDLING, AT_BROKER, SETTLING, TRYING_AGAIN)
 
 
 @rare
@@ -54,6 +182,7 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
         row = w.receivers[receiver]
         row.consumer = consumer
         row.state = RESTING
+        row.closed = 0
         row.in_hand = 0
         row.freed = p.in_hand_limit if p.discipline != POLL else 0
         row.idle_workers = 0
@@ -71,6 +200,61 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
             if p.discipline != LINK_BURST:
                 w.idle_workers[receiver, place] = worker
                 row.idle_workers += 1
+
+
+@rare
+def close_consumer(w, consumer, now_s):  # type: ignore[no-untyped-def]
+    """A consumer receives no more, and gives back or leaves what no handler has begun with."""
+    p = w.plan
+    leave_line(w, consumer)
+    for receiver in range(consumer * p.receivers, (consumer + 1) * p.receivers):
+        row = w.receivers[receiver]
+        row.closed = 1
+        row.freed -= CLOSED
+        if p.discipline != POLL:
+            close_link(w, receiver, now_s)
+        elif row.state != ANSWERED or row.landed == row.tail:
+            row.state = DEAD
+            set_slot(w, w.slots.requests + receiver, inf)
+
+
+@rare
+def close_link(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """A link closes: what its consumer has, and no worker has begun with, is given back or left to its lock."""
+    p, s = w.plan, w.slots
+    row = w.receivers[receiver]
+    mask = w.buffer.shape[1] - 1
+    first = row.head
+    if p.discipline == LINK_BURST and (is_busy(w, receiver) or w.workers[receiver].phase == PAUSED):
+        first += row.batch_left  # what a call has returned is in its worker's hands
+    for place in range(first, row.tail):
+        delivery = w.buffer[receiver, place & mask]
+        if p.returns_unstarted:
+            give_up(w, delivery, receiver, w.land_s[receiver, place & mask], now_s)
+        else:
+            lose(w, delivery)
+    w.broker.buffered -= row.landed - first
+    row.read = row.landed = row.tail = first
+    set_slot(w, s.requests + receiver, inf)
+    set_slot(w, s.landings + receiver, inf)
+    row.limit = row.known_limit = row.received = row.pushed
+    row.flow_head = row.flow_tail
+    if p.discipline == LINK_BURST:
+        row.batch_left = first - row.head
+        set_slot(w, s.timers + receiver, inf)
+        row.in_call = 0
+        phase = w.workers[receiver].phase
+        if not is_busy(w, receiver) and not (phase == PAUSED and row.batch_left > 0):
+            w.workers[receiver].phase = DEAD
+            set_slot(w, s.workers + receiver, inf)
+
+
+@rare
+def give_up(w, delivery, receiver, land_s, now_s):  # type: ignore[no-untyped-def]
+    """Send a delivery back, uncounted, as soon as it is there."""
+    its = w.deliveries[delivery & (len(w.deliveries) - 1)]
+    half_s = 0.5 * trip_s(w, streams.SETTLE, streams.RELEASE, its.message, its.delivery_no, now_s)
+    put(w, max(now_s, land_s) + half_s, now_s, half_s, delivery, RELEASED, 0, receiver, 0, 0)
 
 
 @rare
@@ -158,7 +342,7 @@ def kill_worker(w, worker, now_s):  # type: ignore[no-untyped-def]
     row = w.workers[worker]
     for place in range(row.handled):
         lose(w, w.handled[worker, place])
-    if row.phase in (ATTEMPTING, HANDLING, AT_BROKER, SETTLING, TRYING_AGAIN):
+    if is_busy(w, worker):
         w.broker.busy_workers -= 1
         if row.delivery >= 0:
             its = w.deliveries[row.delivery & (len(w.deliveries) - 1)]

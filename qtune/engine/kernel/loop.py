@@ -15,7 +15,7 @@ from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_i
 from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
 from qtune.engine.kernel.downstream import worked_s
-from qtune.engine.kernel.fleet import fleet_changes, start_consumer
+from qtune.engine.kernel.fleet import begin_fleet, drained, fleet_changes
 from qtune.engine.kernel.groups import head_expires
 from qtune.engine.kernel.limits import refill
 from qtune.engine.kernel.receivers import (
@@ -57,10 +57,7 @@ EVERYTHING = 1 << 62
 def begin(w):  # type: ignore[no-untyped-def]
     """Set up every actor, and let each do its first step at time 0."""
     p, b, q = w.plan, w.broker, w.pending
-    for consumer in range(p.consumers):
-        start_consumer(w, consumer)
-    if len(w.fleet_at_s) > 0:
-        set_slot(w, w.slots.fleet, w.fleet_at_s[0])
+    begin_fleet(w)
     for sender in range(p.senders):
         w.idle_senders[sender] = sender
     b.idle_senders = p.senders
@@ -120,6 +117,8 @@ def conclude(w, now_s):  # type: ignore[no-untyped-def]
         q.unread = -1
     for receiver in range(q.feed_from, q.feed_to):
         feed(w, receiver, now_s)
+    if b.draining > 0:
+        drained(w, now_s)
     q.feed_to = 0
     replay(w)
 
@@ -243,6 +242,8 @@ def sample(w, now_s):  # type: ignore[no-untyped-def]
     row = w.states[b.tick]
     row.time_s = now_s
     row.core_busy_s = b.core_busy_s
+    row.instance_s = b.instance_s + (now_s - b.paid_until_s) * b.paid
+    row.consumers = b.running
     row.downstream_busy_s = worked_s(w, now_s) if p.attempt_waits else 0.0
     row.refusals = b.refusals
     row.unsent = b.unsent

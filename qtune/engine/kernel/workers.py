@@ -35,6 +35,8 @@ SETTLING = 6
 COMPUTING = 8
 TRYING_AGAIN = 9
 ATTEMPTING = 10
+DEAD = 12
+"""Phase of a worker, and state of a receiver, that will not act again."""
 
 NOBODY = -1
 
@@ -74,6 +76,9 @@ def next_delivery_by_call(w, receiver, now_s):  # type: ignore[no-untyped-def]
         if worker.phase == CLOSING:
             close_call(w, receiver, now_s)
             worker.phase = FREE
+        if worker.phase == FREE and row.closed == 1 and row.batch_left == 0:
+            worker.phase = DEAD
+            return NOBODY
         if worker.phase == FREE:
             pause_end_s = paused_until_s(w, now_s)
             if pause_end_s > 0.0:

@@ -33,18 +33,18 @@ def _record(floats: str, integers: str) -> np.dtype[Any]:
 
 
 BROKER: Final = _record(
-    "next_due_s area segment_area core_busy_s next_start_s downstream_busy_s",
+    "next_due_s area segment_area core_busy_s instance_s paid_until_s next_start_s downstream_busy_s",
     "created entered next_to_send unsent messages_from segment "
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
-    "pauses fleet tick changed sure flows_short open_groups ages held refusals gathered",
+    "pauses fleet running paid draining tick changed sure flows_short open_groups ages held refusals gathered",
 )
-CONSUMER: Final = _record("", "idle_renewers to_renew_head to_renew_tail")
+CONSUMER: Final = _record("due_s grace_s back_s", "phase idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
     "start_s half_s last_flow_s last_push_s deadline_s",
     "consumer state asked call in_hand freed head read landed tail idle_workers batch_left "
-    "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers refused outcome spent",
+    "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers refused outcome spent closed",
 )
 WORKER: Final = _record(
     "started_s finished_s settle_start_s half_s",
@@ -92,6 +92,7 @@ _EXTRA: Final = [
     "refuses",
     "holds_up",
     "slows",
+    "fleet_changes",
     "attempt_waits",
 ]
 PLAN: Final[np.dtype[Any]] = np.dtype(
@@ -209,8 +210,7 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
     slots = slots_of(plan)
     tables, values = _tables(plan)
     consumers, receivers, workers = plan.consumers, plan.receivers_total, plan.workers_total
-    # A burst link has at most one batch in its worker's hands, one read, one left lying, and its credit on the way.
-    width = _power(4 * plan.batch + plan.prefetch + plan.in_hand_limit + plan.workers + 8)
+    width = _width(plan)
     flows = 1 if plan.discipline == POLL else _power(plan.in_hand_limit + plan.workers + 4 * FLOWS_AT_ONCE)
     burst = plan.discipline == LINK_BURST
     leaves = _power(slots.total)
@@ -282,17 +282,21 @@ def _shared(plan: Plan) -> dict[str, Array]:
     }
 
 
+def _width(plan: Plan) -> int:
+    """How much a receiver can have in its buffer and on its way.
+
+    A burst link has at most one batch in its worker's hands, one read, one left lying, and its credit on the way.
+    """
+    return _power(4 * plan.batch + plan.prefetch + plan.in_hand_limit + plan.workers + 8)
+
+
 def _most_at_once(plan: Plan) -> int:
-    """How many messages one event can hand out at most."""
-    return (
-        plan.send_batch
-        + plan.batch
-        + plan.prefetch
-        + plan.in_hand_limit
-        + plan.settle_batch
-        + plan.receivers_total
-        + 8
-    )
+    """How many messages one event can hand out, or give back, at most."""
+    in_hand = plan.batch + plan.prefetch + plan.in_hand_limit
+    most = plan.send_batch + in_hand + plan.settle_batch + plan.receivers_total + 8
+    if plan.discipline == POLL or not plan.fleet_changes:
+        return most
+    return most + plan.receivers * _width(plan)  # a consumer that stops gives back all that it has
 
 
 def _plan_record(plan: Plan) -> Array:
@@ -305,6 +309,7 @@ def _plan_record(plan: Plan) -> Array:
     record["refuses"] = plan.refuses
     record["holds_up"] = plan.holds_up
     record["slows"] = plan.slows
+    record["fleet_changes"] = plan.fleet_changes
     record["attempt_waits"] = plan.attempt_waits
     record["most_at_once"] = _most_at_once(plan)
     return record

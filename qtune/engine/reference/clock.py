@@ -106,6 +106,10 @@ class Pipe:
         if len(self._things) == 1:
             self._slot.ring_at(self._last_s, self._arrive)
 
+    def things(self) -> list[tuple[float, int]]:
+        """What is on its way, and when it arrives."""
+        return list(self._things)
+
     def cancel(self) -> None:
         """Nothing that is on its way arrives."""
         self._things.clear()

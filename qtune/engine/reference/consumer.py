@@ -40,17 +40,34 @@ class Consumer:
             for receiver in self.receivers
             for place in range(plan.workers)
         ]
-        self.runs = True
+        self.ended = False
 
     def end(self) -> None:
         """The process is killed: nothing of it will ever act again."""
-        self.runs, self.before = False, None
+        self.ended, self.before = True, None
         for receiver in self.receivers:
             receiver.end()
         for worker in self.workers:
             worker.end()
         for renewer in self.renewers:
             renewer.slot.cancel()
+
+    def close(self) -> None:
+        """The process is told to stop: it receives no more."""
+        for receiver in self.receivers:
+            receiver.close()
+        for worker in self.workers:
+            worker.close()
+
+    def has_nothing(self) -> bool:
+        """Whether nothing is in hand and nothing on its way."""
+        if any(receiver.has_some() for receiver in self.receivers) or any(w.busy for w in self.workers):
+            return False
+        return not self.model.background.has_some(self)
+
+    def rest(self) -> None:
+        """Something is done with: if the process has been told to stop, this may have been the last."""
+        self.model.fleet.rest(self.number)
 
     def _receiver(self, number: int) -> Receiver:
         discipline = self.model.plan.discipline

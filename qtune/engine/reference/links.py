@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtune.engine import streams
 from qtune.engine.reference.clock import Pipe, Slot
 from qtune.engine.reference.receivers import Receiver
-from qtune.result import CALL_EMPTY, CALL_OK, OP_RECEIVE
+from qtune.result import CALL_EMPTY, CALL_OK, DELIVERY_LOST, OP_RECEIVE
 
 if TYPE_CHECKING:
     from qtune.engine.reference.consumer import Consumer
@@ -33,11 +33,35 @@ class Link(Receiver):
         self.flows = Pipe(self.slot, self.credit_arrives)
         self.pushes = Pipe(Slot(self.clock, self.slots.landings + number), self.landed)
 
+    def close(self) -> None:
+        """What is here or on its way, and no worker has begun with, is given back or left to its lock."""
+        super().close()
+        here = self.unstarted()
+        self.model.buffered -= len(here)
+        now_s: float = self.clock.now
+        self.give_back([(now_s, delivery) for delivery in here] + self.pushes.things())
+        self.flows.cancel()
+        self.pushes.cancel()
+
     def end(self) -> None:
         """What is on its way, in either direction, is lost."""
         super().end()
         self.flows.cancel()
         self.pushes.cancel()
+
+    def unstarted(self) -> list[int]:
+        """Take away all that is here and no worker has begun with, oldest first."""
+        here = list(self.buffer)
+        self.buffer.clear()
+        return here
+
+    def give_back(self, unstarted: list[tuple[float, int]]) -> None:
+        """Send deliveries back as soon as they are here, if this client does so."""
+        for lands_s, delivery in unstarted:
+            if self.plan.returns_unstarted:
+                self.model.background.release(delivery, self, lands_s)
+            else:
+                self.model.rows.deliveries[delivery].outcome = DELIVERY_LOST
 
     def flow(self, limit: int) -> None:
         """Tell the broker a new limit."""
@@ -100,9 +124,27 @@ class BurstLink(Link):
         self.unread: deque[int] = deque()
         self.received = self.pushed
         self.answer: deque[int] = deque()
-        self.in_call = self.lingers = False
+        self.calling = self.in_call = self.lingers = False
         self.deadline_s = 0.0
         self.caller: Slot | None = None
+
+    def close(self) -> None:
+        """A call under way returns nothing; what one has returned before is in its worker's hands."""
+        super().close()
+        self.timer.cancel()
+        self.in_call = False
+
+    def unstarted(self) -> list[int]:
+        """Take away all that is here and no worker has begun with, oldest first."""
+        here: list[int] = []
+        for part in (self.answer if self.calling else deque(), self.buffer, self.unread):
+            here.extend(part)
+            part.clear()
+        return here
+
+    def has_some(self) -> bool:
+        """Whether a message is here, or on its way."""
+        return bool(self.answer)
 
     def end(self) -> None:
         """What a call has answered, and what lies unread, is lost too."""
@@ -113,6 +155,7 @@ class BurstLink(Link):
     def receive(self, caller: Slot) -> Steps:
         """One receive call for up to ``batch`` messages, made by the process of this slot: fills ``answer``."""
         plan, clock, start_s = self.plan, self.clock, self.clock.now
+        self.calling = True
         self.collect(plan.batch)
         if len(self.answer) < plan.batch:
             free_s = self.consumer.compute(plan.call_cost_s)
@@ -125,6 +168,7 @@ class BurstLink(Link):
             self.in_call = False
             self.timer.cancel()
             self.collect(plan.batch - len(self.answer))
+        self.calling = False
         count = len(self.answer)
         outcome = CALL_OK if count else CALL_EMPTY
         self.model.rows.add_call(start_s, clock.now, self.consumer.number, OP_RECEIVE, count, outcome)

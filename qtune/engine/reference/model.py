@@ -12,7 +12,7 @@ from qtune.engine.reference.clock import Clock, Slot
 from qtune.engine.reference.consumer import Consumer
 from qtune.engine.reference.downstream import Downstream
 from qtune.engine.reference.draws import Draws
-from qtune.engine.reference.fleet import change_fleet
+from qtune.engine.reference.fleet import Fleet
 from qtune.engine.reference.rows import Rows, Table
 from qtune.engine.reference.source import Source
 from qtune.engine.reference.workers import Background
@@ -44,10 +44,8 @@ class Model:
         self.downstream = Downstream(plan, self.clock)
         self.background = Background(self)
         self.source = Source(self)
-        self.consumers = [Consumer(self, number) for number in range(plan.consumers)]
+        self.fleet = Fleet(self)
         self.clock.process(self.end_pauses())
-        if plan.fleet_at_s.size:
-            self.clock.process(change_fleet(self))
         self.clock.process(self.sample())
 
     def run(self) -> tuple[Table, Table, Table, Table]:
@@ -56,6 +54,11 @@ class Model:
         while queue and queue[0][0] <= horizon_s:
             step()
         return self.rows.tables(self.plan.horizon_s)
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """The consumers that have not ended."""
+        return self.fleet.consumers
 
     def round_trip_s(self, table: int, stream: int, a: int, b: int) -> float:
         """How long a call that begins now is on its way there and back."""
@@ -81,7 +84,7 @@ class Model:
         slot = Slot(self.clock, self.slots.pause)
         for _, end_s in self.pauses:
             yield slot.at(end_s)
-            for consumer in (each for each in self.consumers if each.runs):
+            for consumer in self.consumers:
                 for receiver in consumer.receivers:
                     receiver.resume()
 
@@ -95,6 +98,7 @@ class Model:
                 (
                     self.clock.now,
                     self.core_busy_s,
+                    self.fleet.instance_s,
                     self.downstream.worked_s(self.consumers),
                     self.downstream.refusals,
                     self.source.unsent,
@@ -102,6 +106,7 @@ class Model:
                     broker.in_flight,
                     self.buffered,
                     self.busy_workers,
+                    self.fleet.running,
                 )
             )
 

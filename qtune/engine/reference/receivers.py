@@ -43,7 +43,7 @@ class Receiver:
         self.workers: list[Worker] = []
         self.idle_workers: list[Worker] = []
         self.in_hand = self.freed = 0
-        self.feeding = False
+        self.feeding = self.closed = False
         self.slot = Slot(self.clock, self.slots.requests + number)
 
     def before(self) -> Any:
@@ -51,12 +51,25 @@ class Receiver:
         before = self.consumer.before
         return None if before is None else before.receivers[self.number % self.plan.receivers]
 
-    def end(self) -> None:
-        """The consumer is killed: the broker forgets this receiver, and what it had in hand is lost."""
-        self.model.buffered -= len(self.buffer)
-        self.slot.cancel()
+    def close(self) -> None:
+        """The consumer is told to stop: this receiver never asks again."""
+        self.leave()
+
+    def leave(self) -> None:
+        """The broker forgets this receiver."""
+        self.closed = True
         if self in self.broker.demand:
             self.broker.demand.remove(self)
+
+    def has_some(self) -> bool:
+        """Whether a message is here, or on its way."""
+        return bool(self.buffer)
+
+    def end(self) -> None:
+        """The consumer is killed: the broker forgets this receiver, and what it had in hand is lost."""
+        self.leave()
+        self.model.buffered -= len(self.buffer)
+        self.slot.cancel()
 
     def arrived(self, delivery: int) -> None:
         """A delivery is in the client: it waits in the buffer, unless a worker is idle."""
@@ -127,7 +140,7 @@ class Receiver:
 
     def look(self) -> None:
         """Workers come first; after them the receiver looks whether to ask for more."""
-        if not self.feeding:
+        if not self.feeding and not self.closed:
             self.ask()
 
     def ask(self) -> None:
@@ -143,7 +156,7 @@ class Poller(Receiver):
 
     def __init__(self, consumer: Consumer, number: int) -> None:
         super().__init__(consumer, number)
-        self.resting = False
+        self.resting = self.answered = False
         self.asked = 0
         self.calls = self.before().calls + 1 if self.before() else 0
         self.clock.process(self.run())
@@ -155,6 +168,16 @@ class Poller(Receiver):
         room = self.plan.in_hand_limit - self.in_hand
         return min(room, self.plan.batch) if room >= self.plan.refill_at else 0
 
+    def close(self) -> None:
+        """A call under way vanishes, unless its answer brings messages."""
+        super().close()
+        if not self.answered:
+            self.slot.cancel()
+
+    def has_some(self) -> bool:
+        """Whether a message is here, or on its way."""
+        return self.answered or super().has_some()
+
     def ask(self) -> None:
         """Poll, if the poller was waiting for room."""
         if self.resting and self.room():
@@ -163,7 +186,7 @@ class Poller(Receiver):
 
     def run(self) -> Steps:
         """Wait for room, call, wait at the broker, and bring the answer home."""
-        while True:
+        while not self.closed:
             if not self.room():
                 self.resting = True
                 yield self.slot.idle()
@@ -175,6 +198,7 @@ class Poller(Receiver):
                     break
                 yield self.slot.at(self.clock.now + wait_s)
             self.calls += 1
+            self.consumer.rest()
             if outcome != CALL_OK and self.plan.idle_pause_s > 0.0:
                 yield self.slot.at(self.clock.now + self.plan.idle_pause_s)
 
@@ -195,7 +219,9 @@ class Poller(Receiver):
             else:
                 deliveries = yield from self.get(tries.key)
                 outcome = CALL_OK if deliveries else CALL_EMPTY
+        self.answered = bool(deliveries)
         yield slot.at(clock.now + half_s)
+        self.answered = False
         self.in_hand += len(deliveries)
         for delivery in deliveries:
             self.arrived(delivery)

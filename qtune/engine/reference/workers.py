@@ -51,6 +51,12 @@ class Worker:
         receiver.workers.append(self)
         self.clock.process(self.run_calls() if self.plan.discipline == LINK_BURST else self.run())
 
+    def close(self) -> None:
+        """The consumer is told to stop: a worker that waits in a receive call, or to make one, waits no more."""
+        link = self.receiver
+        if isinstance(link, BurstLink) and not self.busy and not link.answer:
+            self.slot.cancel()
+
     def end(self) -> None:
         """The consumer is killed: whatever this worker does ends here."""
         self.model.busy_workers -= self.busy
@@ -66,6 +72,7 @@ class Worker:
             if delivery is None:
                 receiver.idle_workers.append(self)
                 receiver.look()
+                self.consumer.rest()
                 delivery = yield self.slot.idle()
             yield from self.handle(delivery)
 
@@ -73,7 +80,7 @@ class Worker:
         """Make receive calls and handle what each returns, one after the other."""
         link, model = self.receiver, self.model
         assert isinstance(link, BurstLink)
-        while True:
+        while not link.closed:
             while pause_end_s := model.paused_until_s():
                 yield self.slot.at(pause_end_s)
             yield from link.receive(self.slot)
@@ -82,6 +89,7 @@ class Worker:
                     yield self.slot.at(pause_end_s)
                 model.buffered -= 1
                 yield from self.handle(link.answer.popleft())
+        self.consumer.rest()
 
     def handle(self, delivery: int) -> Steps:
         """Handle one delivery to its end: dropped, failed, or settled."""
@@ -266,18 +274,25 @@ class Background:
         else:
             self.put(leaves_s + round_trip_s, delivery, self.CONFIRMED)
 
-    def release(self, delivery: int, receiver: Receiver) -> None:
-        """Send a release on its way; it is told and not asked for, so no limit counts it."""
+    def release(self, delivery: int, receiver: Receiver, lands_s: float = 0.0) -> None:
+        """Send a release on its way, at once or when the delivery lands.
+
+        It is told and not asked for, so no limit counts it.
+        """
         model, row = self.model, self.model.rows.deliveries[delivery]
         half_s = 0.5 * model.round_trip_s(streams.SETTLE, streams.RELEASE, row.message, row.delivery_no)
         self.about[delivery] = (model.clock.now, half_s, None, receiver)
-        self.put(model.clock.now + half_s, delivery, self.RELEASED)
+        self.put(max(model.clock.now, lands_s) + half_s, delivery, self.RELEASED)
 
     def put(self, time_s: float, delivery: int, step: int) -> None:
         """Note the next step of a delivery; at equal times the smaller delivery number comes first."""
         heappush(self.due, (time_s, delivery, step))
         if self.due[0][1] == delivery:
             self.slot.ring_at(self.due[0][0], self.act)
+
+    def has_some(self, consumer: Consumer) -> bool:
+        """Whether a consumer has a call on its way."""
+        return any(step[3].consumer is consumer for step in self.about.values())
 
     def forget(self, consumer: Consumer) -> None:
         """What a killed consumer has on its way never arrives."""
@@ -296,6 +311,7 @@ class Background:
         if tries is None:
             held = self.model.broker.release(delivery)
             self.answered(delivery, OP_RELEASE, held)
+            receiver.consumer.rest()
         elif step == self.REACHES:
             served_s = self.model.broker.served_at(streams.BROKER, streams.BROKER_SETTLE, tries.a, tries.key)
             self.put(served_s + half_s, delivery, self.CONFIRMED)
@@ -321,6 +337,7 @@ class Background:
             del self.about[delivery]
         receiver.done(1)
         receiver.look()
+        receiver.consumer.rest()
 
     def answered(self, delivery: int, op: int, held: bool) -> None:
         """The broker has done what a call asked for."""
