@@ -72,6 +72,7 @@ FROM_SETTINGS = {
     *("returned first", "returned last", "client costs", "pause after an empty receive"),
     *("a slow broker", "a link held up by an outage"),
     *("a short poll that may miss", "in flight as many as may be"),
+    *("any receiver is served next", "the longest waiting receiver is served next"),
     *("messages of a batch linger", "batches of varying size", "entries of a batch fail"),
     *("throttled for a while", "throttled with a quota of retries", "throttled without another try"),
     *("downstream of few connections", "downstream with a pace", "downstream that refuses"),
@@ -155,6 +156,9 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "in flight as many as may be": bool(
             (result.states["in_flight"] == (plan.in_flight_most or -1)).any()
         ),
+        "any receiver is served next": plan.serves_any_receiver and plan.receivers_total > 1,
+        "the longest waiting receiver is served next": not plan.serves_any_receiver
+        and plan.receivers_total > 1,
         "messages of a batch linger": several and plan.send_linger_s > 0.0,
         "batches of varying size": several and plan.send_batch_from < plan.send_batch,
         "entries of a batch fail": several and plan.entry_fail_steps > 0,

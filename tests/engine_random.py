@@ -232,6 +232,7 @@ def _broker(pick: Pick, lock_s: float, service_s: float, horizon_s: float) -> Fi
         "rejects_when_full": pick(False, True),
         "redelivers_first": pick(False, True),
         "calls_served_at_once": pick(0, 0, 1, 4),
+        "serves_any_receiver": pick(False, True),
         "in_flight_most": pick(0, 0, 1, 12),
         "over_limit_fails": pick(False, True),
         "short_poll_steps": pick(0, streams.chance_steps(0.3)),

@@ -147,6 +147,9 @@ class Plan:
         BY_AGE  # or by group: none of a group while one of it is in flight; then neither of the two above
     )
     calls_served_at_once: int = 0  # 0: no bound
+    serves_any_receiver: bool = (
+        False  # of those that wait, all equally likely; else the one that has waited longest
+    )
     in_flight_most: int = 0  # 0: no bound; above it nothing is handed out
     over_limit_fails: bool = False  # a poll that does not wait is then an error; otherwise it finds nothing
     short_poll_steps: int = (

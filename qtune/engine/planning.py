@@ -91,6 +91,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         over_limit_fails=semantics.over_limit_fails and behaviour.wait_s <= 0.0,
         short_poll_steps=_short_poll_steps(calls.short_poll_share, behaviour),
         calls_served_at_once=calls.calls_served_at_once,
+        serves_any_receiver=calls.hands_out_to == "any",
         consumers=scenario.consumers.instances,
         receivers=behaviour.receivers,
         workers=scenario.consumers.workers // behaviour.receivers,

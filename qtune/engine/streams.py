@@ -45,7 +45,8 @@ SHORT_POLL: Final = 23
 GROUP: Final = 24
 SEND_BATCH: Final = 25
 ENTRY: Final = 26
-STREAMS: Final = 27
+HAND_OUT: Final = 27
+STREAMS: Final = 28
 
 NEXT_SEEN: Final = 1 << 32
 """The messages that one poll may see are told apart by the first field's high bits."""

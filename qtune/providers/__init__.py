@@ -100,6 +100,8 @@ def priors(scenario: HasQueue) -> frozenset[str]:
     unused = {"traffic"} - {limit.parameter for limit in rate_limits(scenario)}
     if receiving.discipline != "poll" or receiving.wait_s > 0.0:
         unused |= {"short_poll"}
+    if scenario.consumers.instances * receiving.receivers == 1:
+        unused |= {"hand_out"}
     return model_of(scenario).priors(client_name(scenario)) - unused
 
 

@@ -121,6 +121,8 @@ class CallModel:
 
     send, receive, settle, renew: round trips in seconds; of a receive that waits, the part that is not
         waiting.
+    hands_out_to: which of the receivers that wait gets the next message: the one that has waited longest, or any of
+        them, all equally likely.
     short_poll_share: chance that a receive that does not wait sees any one of the messages that are ready.
     calls_served_at_once: calls that the broker works on at the same time; 0 = unlimited.
     call_service: the broker's time per call in seconds; matters only when calls_served_at_once is not 0.
@@ -133,6 +135,7 @@ class CallModel:
     calls_served_at_once: int = 0
     call_service: Distribution
     short_poll_share: float = 1.0
+    hands_out_to: Literal["longest_waiting", "any"] = "longest_waiting"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

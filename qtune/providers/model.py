@@ -7,6 +7,7 @@ nobody has measured says ``prior: true``.
 from __future__ import annotations
 
 from datetime import date
+from typing import Literal
 
 from pydantic import field_validator
 
@@ -69,6 +70,20 @@ class Sampling(Record):
         return share
 
 
+class HandOut(Record):
+    """Which of the receivers that wait gets the next message, with its provenance.
+
+    A broker in one piece may serve them in turn; one of many servers may serve any of them.
+    """
+
+    error_type = ModelError
+
+    to: Literal["longest_waiting", "any"]
+    prior: YesOrNo
+    source: Text
+    as_of: date
+
+
 class Traffic(Record):
     """What a messaging unit carries each way in a second, with its provenance."""
 
@@ -84,6 +99,7 @@ class Broker(Record):
     """How many calls the broker serves at once (0 = no limit), and how long it works on each.
 
     short_poll: what a receive that does not wait sees of the messages that are ready; None: all of them.
+    hand_out: which receiver gets the next message; None: taken to be the one that has waited longest.
     traffic: what a messaging unit carries; None: anything.
     """
 
@@ -91,6 +107,7 @@ class Broker(Record):
 
     calls_served_at_once: CountOrZero = 0
     call_service: Latency
+    hand_out: HandOut | None = None
     short_poll: Sampling | None = None
     traffic: Traffic | None = None
 
@@ -125,7 +142,10 @@ class ProviderModel(Record):
             named["short_poll"] = self.broker.short_poll
         if self.broker.traffic is not None:
             named["traffic"] = self.broker.traffic
-        return frozenset(name for name, parameter in named.items() if parameter.prior)
+        assumed = {name for name, parameter in named.items() if parameter.prior}
+        if self.broker.hand_out is None or self.broker.hand_out.prior:
+            assumed |= {"hand_out"}
+        return frozenset(assumed)
 
     def call_model(self) -> CallModel:
         """The part that an engine draws from."""
@@ -136,5 +156,6 @@ class ProviderModel(Record):
             renew=self.latency.renew.time.distribution(),
             calls_served_at_once=self.broker.calls_served_at_once,
             call_service=self.broker.call_service.time.distribution(),
+            hands_out_to=self.broker.hand_out.to if self.broker.hand_out else "longest_waiting",
             short_poll_share=self.broker.short_poll.share if self.broker.short_poll else 1.0,
         )

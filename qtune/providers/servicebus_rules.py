@@ -142,6 +142,11 @@ RULES: tuple[Rule, ...] = (
         setting="queue.messaging_units",
         as_of="2025-04",
     ),
+    modelled(
+        "whose receive gets a message when several wait is not documented: who has waited longest, or any of them",
+        _TRANSFERS,
+        setting="model",
+    ),
     not_modelled(
         "sessions: an exclusive lock on all messages of a session, idle timeout, concurrent sessions, calls in each",
         "queues are without sessions",

@@ -117,6 +117,11 @@ RULES: tuple[Rule, ...] = (
         _MODEL,
         setting="producers.batch",
     ),
+    modelled(
+        "whose receive gets a message when several wait is not documented: who has waited longest, or any of them",
+        _MODEL,
+        setting="model",
+    ),
     not_modelled(
         "a deleted message may be delivered again when a server that was down comes back",
         "AWS states no rate",

@@ -137,3 +137,24 @@ def test_a_batch_that_is_settled_in_one_call_is_bulk_service(engine: str, rate_p
     )
     runs = replications(engine, plan)
     agrees(means(runs, waits_s), theory.wait_mean_s, precision=PRECISION[engine])
+
+
+@pytest.mark.parametrize("face", ["loops", "calls"])
+def test_whoever_gets_the_next_message_four_workers_are_one_queue(engine: str, face: str) -> None:
+    """M/M/4 with messages that go to any receiver that waits: workers without a buffer are as good as each other."""
+    theory = MMc(arrival_per_s=3.0, service_mean_s=1.0, servers=4)
+    runs = replications(engine, queue(engine, 3.0, serves_any_receiver=True, **FACES[face]))
+    agrees(means(runs, waits_s), theory.wait_mean_s, precision=2.0 * PRECISION[engine])
+
+
+def test_two_buffers_filled_by_chance_are_two_queues(engine: str) -> None:
+    """Two consumers with room for everything: by chance each is an M/M/1 with half the rate.
+
+    Served in turn each gets every second message, and waits less: the second moment of the gaps is halved.
+    """
+    each = {"consumers": 2, "workers": 1, "in_hand_limit": 20_000}
+    theory = MMc(arrival_per_s=0.6, service_mean_s=1.0)
+    chance = replications(engine, queue(engine, 1.2, serves_any_receiver=True, **each))
+    agrees(means(chance, sojourns_s), theory.sojourn_mean_s, precision=2.0 * PRECISION[engine])
+    in_turn = replications(engine, queue(engine, 1.2, **each))
+    assert float(np.mean(means(in_turn, sojourns_s))) < 0.9 * theory.sojourn_mean_s

@@ -6,8 +6,8 @@ from math import nan
 
 from qtune.engine import streams
 from qtune.engine.kernel.calendar import earliest, set_slot
-from qtune.engine.kernel.compiled import step
-from qtune.engine.kernel.draws import value
+from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.draws import uniform, value
 from qtune.engine.kernel.groups import delivery_ended, group_of, join_group, rejoin_group
 from qtune.engine.plan import BY_AGE, NO_GROUPS, POLL
 from qtune.result import (
@@ -275,10 +275,31 @@ def in_line(w, place):  # type: ignore[no-untyped-def]
     return row.state == WAITING and row.call == w.demand_call[place & (len(w.demand) - 1)]
 
 
+@rare
+def any_in_line(w):  # type: ignore[no-untyped-def]
+    """One of the receivers that wait, by a draw for the next delivery; the others keep their order."""
+    b = w.broker
+    mask = len(w.demand) - 1
+    before = int(uniform(w, streams.HAND_OUT, b.deliveries, 0) * b.waiting)
+    place = b.demand_head
+    while before > 0 or not in_line(w, place):
+        before -= in_line(w, place)
+        place += 1
+    receiver = w.demand[place & mask]
+    b.demand_tail -= 1
+    for later in range(place, b.demand_tail):
+        w.demand[later & mask] = w.demand[(later + 1) & mask]
+        w.demand_call[later & mask] = w.demand_call[(later + 1) & mask]
+    b.waiting -= 1
+    return receiver
+
+
 @step
 def next_in_line(w):  # type: ignore[no-untyped-def]
-    """The receiver that has waited longest."""
+    """The receiver that is served next: who has waited longest, or any."""
     b = w.broker
+    if w.plan.serves_any_receiver:
+        return any_in_line(w)
     while not in_line(w, b.demand_head):
         b.demand_head += 1
     b.demand_head += 1

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from qtune.engine import streams
 from qtune.engine.plan import BY_GROUP, slots_of
 from qtune.engine.reference.clock import Slot, earliest
 from qtune.engine.reference.limits import Limits
@@ -106,7 +107,17 @@ class Broker:
     def match(self) -> None:
         """Give what is ready to those who wait, longest waiting first."""
         while self.line.offers() and self.demand and self.may_hand_out():
-            self.demand.popleft().be_served()
+            self.next_in_line().be_served()
+
+    def next_in_line(self) -> Receiver:
+        """Take a receiver out of the line: that which has waited longest, or any by a draw for the next delivery."""
+        if not self.plan.serves_any_receiver:
+            return self.demand.popleft()
+        part = self.model.draws.uniform(streams.HAND_OUT, len(self.rows.deliveries), 0)
+        place = int(part * len(self.demand))
+        receiver = self.demand[place]
+        del self.demand[place]
+        return receiver
 
     def may_hand_out(self) -> bool:
         """Whether a message may go to a receiver now.
