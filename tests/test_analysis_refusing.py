@@ -85,3 +85,22 @@ def test_a_backlog_bounds_what_waits_in_a_buffer() -> None:
     assert explanation.binding.rule == "R1"
     assert explanation.binding.ratio == pytest.approx(20 * 45.0 / 60.0, rel=0.01)
     assert "has 19 handlings before its own" in explanation.binding.text
+
+
+@pytest.mark.parametrize(("rate", "ratio"), [(0.0, 0.00025), (0.5, (3.0 + 0.5 * 43_200.0) / 12_000.0)])
+def test_messages_in_flight_are_held_to_the_quota(rate: float, ratio: float) -> None:
+    """Ten messages a second, locked for 3 s each, take 30 of the broker's places; unsettled ones take many more."""
+    tried = Scenario(
+        arrivals={"kind": "renewal", "rate_per_s": 10.0, "cv": 0.0},
+        service_time={"family": "constant", "mean_s": 3.0},
+        failures={"rate": rate, "on_failure": "lock_expiry"},
+        queue={"provider": "sqs", "visibility_timeout_s": 43_200.0, "max_receive_count": 1},
+        consumers={"workers": 40, "receive_wait_s": 20.0},
+        horizon_s=60.0,
+    )
+    explanation = explain(summarize(simulate(tried)))
+    finding = next(f for f in explanation.findings if f.subject == "messages in flight")
+    assert finding.rule == "R5"
+    assert finding.ratio == pytest.approx(ratio, rel=0.02)
+    assert finding.broken is (ratio > 1.0)
+    assert bool(finding.change) is finding.broken

@@ -56,6 +56,7 @@ def of_scenario(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[F
     """The rules that need no run, in no order."""
     found = ceiling_findings(scenario, setup, demand_per_s)
     found += [*_waiting_rule(setup), _handler_rule(setup), *_renewers(setup), *refusal_findings(setup)]
+    found += _in_flight(setup, demand_per_s)
     return [*found, *order_findings(setup), *endurance_findings(scenario)]
 
 
@@ -189,6 +190,25 @@ def _renewers(setup: Setup) -> Iterator[Finding]:
         setting=setting,
         value=workers,
     )
+
+
+def _in_flight(setup: Setup, demand_per_s: float) -> Iterator[Finding]:
+    """R5 for the broker's own places: messages that are locked at the same time, against its quota.
+
+    By Little's law so many are locked as arrive while one is. A delivery that is not settled is locked to the end.
+    """
+    quota, work = setup.semantics.in_flight_most, setup.work
+    if not quota or work.deliveries <= 0.0:
+        return
+    left = max(0.0, 1.0 - work.settles / work.deliveries) if not setup.abandons else 0.0
+    held_s = work.handler_s / work.deliveries + left * setup.semantics.lock_s
+    text = (
+        f"a delivery is locked for {format_duration(held_s)} on average, so that at {format_rate(demand_per_s)} "
+        f"{demand_per_s * held_s:,.0f} would be in flight; the broker lets {quota:,} be"
+    )
+    ratio = demand_per_s * held_s / quota
+    change = "settle what is received, or a shorter lock" if ratio > 1.0 else ""
+    yield Finding(rule="R5", subject="messages in flight", ratio=ratio, text=text, change=change)
 
 
 def _empty_receives(summary: Summary, setup: Setup) -> Iterator[Finding]:

@@ -179,6 +179,11 @@ def sent_per_s(result: Result) -> float:
     return float(np.count_nonzero(sent)) / (result.horizon_s - warm_up_s_of(result))
 
 
+def in_flight_most(result: Result) -> float:
+    """The most messages that were locked when the state was sampled."""
+    return float(result.states["in_flight"].max()) if result.states.size else math.nan
+
+
 def largest_receive(result: Result) -> float:
     """The most messages that one receive call brought."""
     brought = result.calls["count"][result.calls["op"] == OP_RECEIVE]

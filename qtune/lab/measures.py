@@ -116,6 +116,7 @@ _OWN: Final[tuple[tuple[str, str, str, Callable[[Result], float]], ...]] = (
         "receives that found nothing while a message was there",
         counting.missed_receives,
     ),
+    ("in_flight_most", "1", "messages locked at the same time, as sampled", counting.in_flight_most),
     ("largest_receive", "1", "messages in one receive, at most", counting.largest_receive),
     ("requests_usd_per_day", "USD", "what the requests of a day cost", counting.requests_usd_per_day),
     ("latency_s_p50", "s", "median latency", counting.latency_s(0.50)),
