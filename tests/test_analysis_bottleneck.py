@@ -270,11 +270,25 @@ def test_a_handler_must_fit_the_lock() -> None:
     tried = scenario(
         0.01, service_time={"family": "uniform", "low_s": 60.0, "high_s": 90.0}, horizon_s=3600.0
     )
-    finding = rule(explained(tried), "R2")
+    explanation = explained(tried)
+    finding = rule(explanation, "R2")
     assert finding.ratio == pytest.approx(89.7 / 30.0, rel=0.01)
-    assert "or lock renewal" in finding.change
+    assert finding.change == "queue.visibility_timeout: 30s -> 90s, or lock renewal"
+    assert not rule(explained(changed(tried, finding)), "R2").broken
+    assert explanation.next is not None
+    assert explanation.next.subject != "lock of handled messages"
     renewed = {"workers": 4, "receive_wait_s": 20.0, "renewal": {"max_s": 600.0}}
     assert not rule(explained(tried.with_(consumers=renewed)), "R2").broken
+
+
+def test_no_lock_is_asked_for_that_the_provider_does_not_have() -> None:
+    """Service Bus has no lock beyond 5 minutes, so that a handler of 10 needs renewal."""
+    tried = scenario(
+        0.01, queue=BUS, service_time={"family": "constant", "mean_s": 600.0}, horizon_s=3600.0
+    ).with_(consumers={"receive_wait_s": None})
+    finding = rule(explained(tried), "R2")
+    assert finding.change == "lock renewal: no lock is longer than 5min"
+    assert finding.setting is None
 
 
 def test_each_long_handler_needs_a_renewer() -> None:

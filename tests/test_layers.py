@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "simulation": FOUNDATION | {"scenario", "engine", "result", "digest"},
     "adapters": WORDS | {"result"},
     "analysis": FOUNDATION
-    | {"distributions", "downstream", "faults", "producer", "providers", "scenario", "result"},
+    | {"distributions", "downstream", "faults", "producer", "providers", "records", "scenario", "result"},
     "calibration": WORDS | {"result", "analysis", "engine", "simulation"},
     "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
     "verification": FOUNDATION

@@ -32,6 +32,8 @@ from qtune.analysis.ordering import order_findings
 from qtune.analysis.refusing import refusal_findings
 from qtune.analysis.setup import Setup
 from qtune.analysis.summary import Summary
+from qtune.providers import lock_field
+from qtune.records import yaml_name
 from qtune.scenario import Scenario
 from qtune.units import format_duration, format_fraction, format_rate
 
@@ -55,7 +57,12 @@ def findings_of(setup: Setup, demand_per_s: float, summary: Summary) -> tuple[Fi
 def of_scenario(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[Finding]:
     """The rules that need no run, in no order."""
     found = ceiling_findings(scenario, setup, demand_per_s)
-    found += [*_waiting_rule(setup), _handler_rule(setup), *_renewers(setup), *refusal_findings(setup)]
+    found += [
+        *_waiting_rule(setup),
+        _handler_rule(scenario, setup),
+        *_renewers(setup),
+        *refusal_findings(setup),
+    ]
     found += _in_flight(setup, demand_per_s)
     return [*found, *order_findings(setup), *endurance_findings(scenario)]
 
@@ -151,7 +158,7 @@ def _most_turns(setup: Setup, lock_s: float) -> int:
     return low
 
 
-def _handler_rule(setup: Setup) -> Finding:
+def _handler_rule(scenario: Scenario, setup: Setup) -> Finding:
     """R2: one handler, or the time to the first renewal, against the lock."""
     lock_s, behaviour = setup.semantics.lock_s, setup.behaviour
     handler_s = turns_s(setup, 1)
@@ -161,17 +168,44 @@ def _handler_rule(setup: Setup) -> Finding:
             f"a lock is renewed {format_duration(behaviour.renew_after_s)} after it began, and lasts "
             f"{format_duration(lock_s)}"
         )
-        late = f"a lock of at least {format_duration(need_s)}"
+        instead = ""
     else:
         need_s = handler_s
         text = (
             f"99 % of the handlers end within {format_duration(handler_s)}; the lock lasts "
             f"{format_duration(lock_s)} and is not renewed"
         )
-        late = f"a lock of at least {format_duration(need_s)}, or lock renewal"
-    ratio = need_s / lock_s
-    change = late if ratio > 1.0 else ""
-    return Finding(rule="R2", subject="lock of handled messages", ratio=ratio, text=text, change=change)
+        instead = "lock renewal"
+    change, setting, value = "", None, None
+    if need_s > lock_s:
+        change, setting, value = _longer_lock(scenario, need_s, instead)
+    return Finding(
+        rule="R2",
+        subject="lock of handled messages",
+        ratio=need_s / lock_s,
+        text=text,
+        change=change,
+        setting=setting,
+        value=value,
+    )
+
+
+def _longer_lock(scenario: Scenario, need_s: float, instead: str) -> tuple[str, str | None, float | None]:
+    """The change to a long enough lock of whole seconds, or what to do ``instead`` where none may be so long."""
+    name, value = lock_field(scenario.queue), float(math.ceil(need_s))
+    otherwise = f", or {instead}" if instead else ""
+    if name is None:  # a provider of another package, which calls it in its own way
+        return f"a lock of at least {format_duration(need_s)}{otherwise}", None, None
+    limits = scenario.provider().limits
+    most_s = next((limit.value for limit in limits if f"{limit.name}_s" == name), None)
+    if most_s is not None and value > most_s:
+        return (
+            f"{instead or 'shorter handlers'}: no lock is longer than {format_duration(most_s)}",
+            None,
+            None,
+        )
+    setting, now = f"queue.{name}", format_duration(scenario.semantics().lock_s)
+    return f"{yaml_name(setting)}: {now} -> {format_duration(value)}{otherwise}", setting, value
 
 
 def _renewers(setup: Setup) -> Iterator[Finding]:

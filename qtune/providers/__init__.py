@@ -17,7 +17,7 @@ from qtune.providers.base import (
 )
 from qtune.providers.files import dump_model, load_model, model_names
 from qtune.providers.model import ProviderModel
-from qtune.providers.queue import Provider, QueueSettings
+from qtune.providers.queue import Provider, QueueSettings, lock_field
 from qtune.providers.registry import all_providers, get_provider
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "dump_model",
     "get_provider",
     "load_model",
+    "lock_field",
     "model_names",
     "model_of",
     "priors",

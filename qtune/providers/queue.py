@@ -38,6 +38,15 @@ class QueueSettings(Record):
         """The name of the price plan that applies: the queue type or tier."""
 
 
+LOCK_FIELDS = ("visibility_timeout_s", "lock_duration_s")
+"""What providers call the length of a lock."""
+
+
+def lock_field(queue: QueueSettings) -> str | None:
+    """The name of the queue's setting for the length of a lock; None if it is not one of the known names."""
+    return next((name for name in LOCK_FIELDS if hasattr(queue, name)), None)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClientTraits:
     """How one client library behaves, as far as its users cannot change it.

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from qtune.errors import InputError, Problem, ScenarioError, did_you_mean
-from qtune.recommendation.styles import KNOBS, Style, generated, lock_field
+from qtune.providers import lock_field
+from qtune.recommendation.styles import KNOBS, Style, generated
 from qtune.records import yaml_name
 from qtune.scenario import Scenario
 
@@ -39,7 +40,7 @@ class Space:
             value = getattr(consumers, name)
             if value is not None:
                 found[f"consumers.{name}"] = value.model_dump() if name == "renewal" else value
-        lock = lock_field(scenario)
+        lock = lock_field(scenario.queue)
         if lock is not None and getattr(scenario.queue, lock) != getattr(self.base.queue, lock):
             found[f"queue.{lock}"] = getattr(scenario.queue, lock)
         return found
@@ -75,7 +76,7 @@ def _most(name: str, given: int | None, default: int) -> int:
 
 
 def _kept(scenario: Scenario, keep: Iterable[str]) -> frozenset[str]:
-    lock = lock_field(scenario)
+    lock = lock_field(scenario.queue)
     paths = [f"consumers.{name}" for name in ("instances", "workers", *KNOBS)]
     paths += [f"queue.{lock}"] if lock else []
     known = {**{yaml_name(path): path for path in paths}, **{path: path for path in paths}}
@@ -112,7 +113,7 @@ def _distinct(scenario: Scenario, styles: Iterable[Style], kept: frozenset[str])
             **style.consumers,
             **{n: getattr(scenario.consumers, n) for n in KNOBS if f"consumers.{n}" in kept},
         }
-        lock = lock_field(scenario)
+        lock = lock_field(scenario.queue)
         queue = {} if f"queue.{lock}" in kept else style.queue
         per_worker = {n: factor for n, factor in style.per_worker.items() if f"consumers.{n}" not in kept}
         step = consumers["receivers"] or 1

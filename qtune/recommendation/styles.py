@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from qtune.providers import client_name
+from qtune.providers import client_name, lock_field
 from qtune.providers.queue import ClientTraits
 from qtune.scenario import Scenario
 
@@ -24,7 +24,6 @@ KNOBS: Final = (
     "settle_batch",
     "renewal",
 )
-_LOCKS: Final = ("visibility_timeout_s", "lock_duration_s")
 
 Settings = dict[str, Any]
 
@@ -52,11 +51,6 @@ class Style:
         if self.queue:
             changes["queue"] = dict(self.queue)
         return base.with_(**changes)
-
-
-def lock_field(scenario: Scenario) -> str | None:
-    """The name of the queue's setting for the length of a lock; None if it is not one of the known names."""
-    return next((name for name in _LOCKS if hasattr(scenario.queue, name)), None)
 
 
 def generated(scenario: Scenario, kept: frozenset[str]) -> Iterator[Style]:
@@ -133,7 +127,11 @@ def _lock_ways(scenario: Scenario, kept: frozenset[str]) -> Iterator[tuple[Setti
     renewal = scenario.consumers.renewal
     own = None if renewal is None else {"max_s": renewal.max_s, "renewers": renewal.renewers}
     yield {}, own
-    service, lock_s, lock = scenario.service_distribution(), scenario.semantics().lock_s, lock_field(scenario)
+    service, lock_s, lock = (
+        scenario.service_distribution(),
+        scenario.semantics().lock_s,
+        lock_field(scenario.queue),
+    )
     if 2.0 * service.quantile(0.9999) <= lock_s:
         return
     most_s = _bound(scenario, lock.removesuffix("_s") if lock else "", math.inf)
