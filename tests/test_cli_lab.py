@@ -77,3 +77,12 @@ def test_an_incident_that_is_not_reproduced_is_told(capsys: pytest.CaptureFixtur
     assert run(["lab", "C11"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("not reproduced: a scenario with a visibility timeout of 0 is refused")
+
+
+def test_the_list_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json the list has what each file says, its scenario included."""
+    assert run(["lab", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)["incidents"]
+    assert [incident["id"] for incident in printed] == list(incident_names())
+    assert printed[0]["scenario"]["consumers"]["prefetch"] == 1000
+    assert all((one["scenario"] is None) == (one["not_reproduced"] is not None) for one in printed)
