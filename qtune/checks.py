@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 from qtune.errors import InputError, did_you_mean
 from qtune.faults import bursts_can_be_added, short_of_victims
 from qtune.groups import groups_come_from_a_trace
+from qtune.handler_checks import HANDLER_CHECKS
 from qtune.providers.files import load_model
 from qtune.providers.queue import Check, Provider
 from qtune.providers.registry import get_provider
@@ -343,17 +344,6 @@ def _polling_takes_time(scenario: Any) -> Iterator[Complaint]:
         yield Complaint(path="consumers.idle_pause_s", message=message)
 
 
-def _refusals_take_time(scenario: Any) -> Iterator[Complaint]:
-    downstream, provider = scenario.downstream, _provider(scenario)
-    if downstream is None or not downstream.rejects or scenario.failures.on_failure != "abandon":
-        return
-    latency = load_model(scenario.model or provider.default_model).latency
-    round_trips = (latency.settle.time.distribution(), latency.receive.time.distribution())
-    if not downstream.refusal_s and all(time.quantile(1e-9) <= 0.0 for time in round_trips):
-        message = "a refused message is given back and received again in no time, for ever: set refusal"
-        yield Complaint(path="downstream.refusal_s", message=message)
-
-
 CHECKS: tuple[Check, ...] = (
     _client_is_known,
     *(
@@ -391,5 +381,5 @@ CHECKS: tuple[Check, ...] = (
     _model_fits_provider,
     _model_knows_client_and_plan,
     _polling_takes_time,
-    _refusals_take_time,
+    *HANDLER_CHECKS,
 )

@@ -285,6 +285,20 @@ class Result:
         )
 
 
+def first_of_calls(deliveries: Table) -> NDArray[np.bool_]:
+    """Of handlers that take batches, the first row of each call: those of one worker with one start are one call's.
+
+    Deliveries that no handler has started are of no call.
+    """
+    first = np.zeros(deliveries.size, np.bool_)
+    started = np.flatnonzero(~np.isnan(deliveries["started_s"]))
+    rows = started[np.lexsort((deliveries["started_s"][started], deliveries["worker"][started]))]
+    other = np.diff(deliveries["worker"][rows]) != 0
+    other |= np.diff(deliveries["started_s"][rows]) != 0.0
+    first[rows[np.append(True, other)[: rows.size]]] = True
+    return first
+
+
 def same_rows(a: Result, b: Result) -> str | None:
     """None when all rows of two results are the same bit for bit; otherwise the first difference, in words.
 

@@ -29,6 +29,7 @@ from qtune.downstream import Downstream
 from qtune.errors import InputError, Problem, ScenarioError, text_of
 from qtune.faults import Fault, Throttling, kills
 from qtune.groups import AnyGroups
+from qtune.handler import Handler
 from qtune.producer import Producers
 from qtune.providers.base import (
     CallModel,
@@ -109,6 +110,7 @@ def _section_types(data: Mapping[str, Any]) -> dict[str, type[Record]]:
         "consumers": Consumers,
         "downstream": Downstream,
         "failures": Failures,
+        "handler": Handler,
         "producers": Producers,
     }
     for name, type_of in (("queue", _queue_type), ("arrivals", lambda value: choose("kind", KINDS, value))):
@@ -165,6 +167,7 @@ class Scenario(Record):
     message_size_bytes: Bytes = 1024
     groups: AnyGroups | None = None
     failures: Failures = Failures()
+    handler: Handler = Handler()
     downstream: Downstream | None = None
     producers: Producers | None = None
     queue: AnyQueue

@@ -13,6 +13,7 @@ from qtune.consumer import Consumers
 from qtune.distributions import Constant, Distribution, Exponential
 from qtune.downstream import Downstream
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL, Plan
+from qtune.handler import Handler
 from qtune.result import Result
 from qtune.scenario import Scenario
 
@@ -91,10 +92,11 @@ def _scenario_like(
     senders: int,
     horizon_s: float,
     downstream: Downstream | None,
+    most: int,
 ) -> Scenario:
     client = {LINK_SLIDING: "azure-processor", LINK_BURST: "azure-servicebus-7.15"}.get(discipline)
     queue = {"provider": "sqs"} if discipline == POLL else {"provider": "servicebus", "tier": "premium"}
-    return Scenario(
+    like = Scenario(
         arrivals={"kind": "poisson", "rate_per_s": 1.0},
         service_time={"family": "exponential", "mean_s": 1.0},
         failures={"on_failure": on_failure},
@@ -104,6 +106,8 @@ def _scenario_like(
         consumers=Consumers(instances=instances, workers=workers, client=client),
         horizon_s=horizon_s,
     )
+    handler = Handler(takes="batch", most=most) if most > 1 else Handler()
+    return like.model_copy(update={"handler": handler})  # not every client here can have it
 
 
 def _downstream_of(plan: Plan) -> Downstream | None:
@@ -138,6 +142,7 @@ def result_of(engine: str, plan: Plan) -> Result:
             plan.senders,
             plan.horizon_s,
             _downstream_of(plan),
+            plan.handler_batch,
         ),
         seed=plan.seed,
         source=f"simulated:{engine}",

@@ -108,7 +108,7 @@ def any_plan(pick: Pick, whole: Whole) -> Plan:
         **_receiving(pick, discipline, workers),
         **_broker(pick, lock_s, service_s, horizon_s),
         **_downstream(pick, load),
-        **_client(pick, lock_s, receivers * workers),
+        **_handler(pick, service_s, _client(pick, lock_s, receivers * workers)),
         **_faults(pick, horizon_s),
         **_fleet(pick, consumers, horizon_s),
     )
@@ -126,7 +126,7 @@ def _by_group(pick: Pick, plan: Plan) -> Plan:
         plan,
         fail_steps=pick(plan.fail_steps, streams.chance_steps(0.3)),
         abandons=pick(plan.abandons, False),
-        keeps_order=pick(True, False) and plan.discipline != LINK_BURST,
+        keeps_order=pick(True, False) and plan.discipline != LINK_BURST and plan.handler_batch == 1,
         **of_broker,
         **pick({}, few),
     )
@@ -261,6 +261,17 @@ def _sending(pick: Pick, service_s: float) -> Fields:
         "send_linger_s": pick(0.0, 0.0, 2.0 * service_s),
         "entry_fail_steps": streams.chance_steps(pick(0.0, 0.0, 0.2)),
     }
+
+
+def _handler(pick: Pick, service_s: float, client: Fields) -> Fields:
+    """What the client does, with handlers that may take several messages; those neither try again nor renew."""
+    most = pick(1, 1, 3, 10)
+    if most == 1:
+        return client
+    alone = {"backoff_s": np.empty(0), "renewers": 0, "renew_after_s": 0.0, "renew_max_s": 0.0}
+    call = {"batch_call_s": pick(0.0, 0.3) * service_s, "batch_longest": pick(False, True)}
+    call["fail_steps"] = pick(client["fail_steps"], streams.chance_steps(0.3))
+    return {**client, **alone, **call, "handler_batch": most, "batch_fails_whole": pick(False, True)}
 
 
 def _client(pick: Pick, lock_s: float, workers: int) -> Fields:

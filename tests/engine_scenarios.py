@@ -35,11 +35,17 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
     horizon_s = min(40.0, whole(40, 250) / rate_per_s)
     queue, consumers = _sides(pick, provider, workers, service_s)
     groups = pick(None, EVEN, {"kind": "zipf", "count": 5, "exponent": 1.0}, OWN)
+    failures = _failures(pick, service_s)
+    handler = _handler(pick, service_s, queue, consumers)
+    if handler["takes"] == "batch":  # which neither tries again nor renews, and settles all at once
+        failures = {**failures, "retry": None, "rate": pick(failures["rate"], 0.3)}
+        consumers = {key: consumers[key] for key in consumers if key not in ("renewal", "settle_batch")}
     arrivals = _arrivals(pick, rate_per_s, horizon_s)
     scenario = Scenario(
         arrivals=arrivals,
         service_time=_service_time(pick, service_s, arrivals["kind"]),
-        failures=_failures(pick, service_s),
+        failures=failures,
+        handler=handler,
         groups=groups or (EVEN if queue.get("type") == "fifo" else None),
         downstream=_downstream(pick, workers / service_s),
         producers=_producers(pick, provider, service_s),
@@ -150,6 +156,22 @@ def _downstream(pick: Pick, rate_per_s: float) -> Section | None:
     )
     full: Section = pick({}, {"when_full": "reject"}, {"when_full": "reject", "refusal_s": 0.02})
     return {**bound, **full} if bound else None
+
+
+def _handler(pick: Pick, service_s: float, queue: Section, consumers: Section) -> Section:
+    """A handler that takes batches, where a client can hand it any."""
+    brings, polling = consumers.get("receive_batch", 1), consumers.get("polling")
+    ordered = queue.get("type") == "fifo" and consumers.get("keep_group_order") is not False
+    can = brings > 1 and not ordered and polling != "permits" and consumers.get("client") != "azure-processor"
+    if not can or pick(False, False, True):
+        return {"takes": "message"}
+    return {
+        "takes": "batch",
+        "most": pick(None, 2, brings),
+        "batch_time": pick("sum", "longest"),
+        "per_call_s": pick(None, 0.5 * service_s),
+        "failure": pick("whole", "partial"),
+    }
 
 
 def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[Section, Section]:

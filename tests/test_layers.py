@@ -20,7 +20,7 @@ PACKAGE = Path(qtune.__file__).parent
 # Module or folder of qtune -> what it may import from qtune. "shipped" may be imported by anything.
 FOUNDATION = {"errors", "units", "shipped"}
 QUANTITIES = FOUNDATION | {"records", "distributions", "exactmath", "traces", "shapes"}
-PARTS = {"arrivals", "groups", "producer", "consumer", "downstream", "autoscaling", "faults"}
+PARTS = {"arrivals", "groups", "producer", "consumer", "downstream", "handler", "autoscaling", "faults"}
 WORDS = QUANTITIES | PARTS | {"providers", "scenario"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reading": FOUNDATION | {"records", "strictyaml"},
     "writing": FOUNDATION | {"records", "strictyaml"},
     "providers": QUANTITIES | {"consumer", "reading", "writing"},
-    "checks": QUANTITIES | {"faults", "groups", "providers"},
+    "handler_checks": QUANTITIES | {"providers"},
+    "checks": QUANTITIES | {"faults", "groups", "handler_checks", "providers"},
     "scenario": QUANTITIES | PARTS | {"providers", "checks"},
     "presets": WORDS | {"checks", "reading", "writing"},
     "result": WORDS | {"presets"},
@@ -47,7 +48,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "simulation": FOUNDATION | {"scenario", "engine", "result", "digest"},
     "adapters": WORDS | {"result"},
     "analysis": FOUNDATION
-    | {"distributions", "downstream", "faults", "producer", "providers", "records", "scenario", "result"},
+    | {"distributions", "downstream", "faults", "handler", "producer", "providers", "records", "scenario"}
+    | {"result"},
     "calibration": WORDS | {"result", "analysis", "engine", "simulation"},
     "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
     "verification": FOUNDATION

@@ -7,6 +7,7 @@ import pytest
 import qtune
 from qtune.consumer import Consumers, Failures
 from qtune.downstream import Downstream
+from qtune.handler import Handler
 from qtune.producer import Producers
 from qtune.providers import all_providers
 from qtune.providers.base import Rule
@@ -26,6 +27,7 @@ def settings_of(provider: str) -> set[str]:
         "downstream": Downstream,
         "failures": Failures,
         "producers": Producers,
+        "handler": Handler,
     }
     found = {yaml_name(name) for name in Scenario.model_fields}
     for section, record in sections.items():

@@ -14,9 +14,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from qtune.analysis.grids import low_grid
-from qtune.analysis.setup import Setup, setup_of
-from qtune.distributions import Distribution
+from qtune.analysis.setup import Setup, largest_mean, setup_of
 from qtune.providers.base import Op, RateLimit
 from qtune.scenario import Scenario
 
@@ -181,11 +179,6 @@ def _round_s(setup: Setup, count: int) -> float:
     return max(shared_s, slowest_s)
 
 
-def largest_mean(service: Distribution, count: int) -> float:
-    """A lower bound, within a few per cent, of the mean of the largest of ``count`` independent values."""
-    return service.mean if count <= 1 else float(low_grid(service, count).mean())
-
-
 def _groups(setup: Setup) -> list[Ceiling]:
     """A group is closed from the hand-out of a batch to the last settlement of it; the busiest group is full first.
 
@@ -267,7 +260,7 @@ def _downstream(setup: Setup) -> list[Ceiling]:
     if downstream is None or attempts <= 0.0:
         return found
     if downstream.connections is not None:
-        held_s, formula = attempts * setup.service.mean, "connections / service time"
+        held_s, formula = attempts * setup.call_s, "connections / service time"
         found.append(
             Ceiling(
                 resource="downstream connections",

@@ -28,7 +28,7 @@ def floor_of(setup: Setup, p: float) -> float:
 
     With a client that lingers for a full batch, also what one message in each batch must wait.
     """
-    fixed_s = setup.behaviour.message_cost_s
+    fixed_s = setup.behaviour.message_cost_s + (setup.handler.per_call_s or 0.0)
     around = [setup.calls.receive.scaled(0.5)]
     if setup.senders:
         around.append(setup.calls.send)
@@ -73,6 +73,8 @@ def lingering_share(setup: Setup) -> float:
     behaviour = setup.behaviour
     lingers = behaviour.discipline == "link_burst" and behaviour.linger_s > 0.0 and behaviour.batch > 1
     if not lingers or behaviour.prefetch or behaviour.drops_expired or setup.rate_per_s is None:
+        return 0.0
+    if setup.most_per_call > 1:  # then no message waits for the handling of those before it
         return 0.0
     longest_s = behaviour.wait_s - behaviour.linger_s
     if longest_s <= 0.0:

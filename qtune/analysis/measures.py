@@ -36,6 +36,7 @@ from qtune.result import (
     REFUSED,
     Result,
     Table,
+    first_of_calls,
 )
 
 UNITS: Final[Mapping[str, str]] = MappingProxyType(
@@ -146,9 +147,10 @@ def of_deliveries(result: Result, setup: Setup, warm_up_s: float) -> dict[str, f
     right = (outcome == DELIVERY_COMPLETED) | (outcome == DELIVERY_LATE)
     runs = np.bincount(deliveries["message"][right], minlength=messages.size)
     busy_s = np.fmin(finished_s, result.horizon_s) - np.fmax(started_s, warm_up_s)
+    called = first_of_calls(deliveries) if setup.handler.takes == "batch" else ~np.isnan(started_s)
     # When the work ended that was lost with its consumer is not known.
-    unknown = np.isnan(started_s) | ((outcome == DELIVERY_LOST) & np.isnan(finished_s))
-    busy_s = np.where(unknown, 0.0, np.maximum(busy_s, 0.0))
+    known = called & ~((outcome == DELIVERY_LOST) & np.isnan(finished_s))
+    busy_s = np.where(known, np.maximum(busy_s, 0.0), 0.0)
     workers = setup.workers_each * instances_mean(result, warm_up_s)
     wasted = (outcome == DELIVERY_LATE) | (outcome == DELIVERY_UNSETTLED)
     seen = not deliveries.size or bool((~np.isnan(started_s)).any())
@@ -158,7 +160,7 @@ def of_deliveries(result: Result, setup: Setup, warm_up_s: float) -> dict[str, f
         "amplification": _share(float(messages["deliveries"][counted].sum()), delivered),
         "duplicates": _share(_count(runs[counted] > 1), delivered),
         "lost_locks": float(_count(lost_locks(deliveries, setup.abandons, warm_up_s))),
-        "handler_calls": float(_count(started_s >= warm_up_s)),
+        "handler_calls": float(_count(called & (started_s >= warm_up_s))),
         "wasted_handler_calls": float(_count(ended & wasted)),
     }
 

@@ -8,8 +8,10 @@ from typing import Final
 
 import numpy as np
 
+from qtune.analysis.grids import low_grid
 from qtune.distributions import Distribution
 from qtune.downstream import Downstream
+from qtune.handler import Handler
 from qtune.producer import Producers
 from qtune.providers.base import CallModel, DeliverySemantics, RateLimit, ReceiveBehaviour
 from qtune.scenario import Scenario
@@ -64,6 +66,7 @@ class Setup:
     message_bytes: int
     abandons: bool
     disturbed: bool
+    handler: Handler
     downstream: Downstream | None
     refused_s: float
     rate_limits: tuple[RateLimit, ...] = ()
@@ -97,7 +100,26 @@ class Setup:
     @property
     def offered_load(self) -> float | None:
         """Worker time that falls due per second, in erlangs, by the plan; None for a closed loop."""
-        return None if self.rate_per_s is None else self.rate_per_s * self.work.handler_s
+        return None if self.rate_per_s is None else self.rate_per_s * self.handler_s
+
+    @property
+    def most_per_call(self) -> int:
+        """The most messages that a handler has at a time."""
+        return self.handler.most_of(self.behaviour.batch)
+
+    @property
+    def call_s(self) -> float:
+        """Mean time of a handler call with as many messages as it takes; of the longest of them a lower bound."""
+        count, longest = self.most_per_call, self.handler.batch_time == "longest"
+        work_s = largest_mean(self.service, count) if longest else count * self.service.mean
+        return (self.handler.per_call_s or 0.0) + work_s
+
+    @property
+    def handler_s(self) -> float:
+        """Worker time that a message takes in handlers; where these take batches, its share of full calls."""
+        if self.most_per_call == 1:
+            return self.work.handler_s
+        return self.work.deliveries * self.call_s / self.most_per_call
 
     @property
     def may_refuse(self) -> bool:
@@ -110,11 +132,12 @@ class Setup:
 
         A message is either served at least once or refused in every attempt.
         """
+        work = replace(self.work, handler_s=self.handler_s, attempts=self.work.attempts / self.most_per_call)
         if not self.may_refuse:
-            return self.work
-        handler_s = min(self.work.handler_s, self.service.mean, self.refused_s)
-        settles = self.work.settles if self.abandons else 0.0
-        return replace(self.work, handler_s=handler_s, settles=settles, attempts=0.0)
+            return work
+        handler_s = min(work.handler_s, self.service.mean, self.refused_s / self.most_per_call)
+        settles = work.settles if self.abandons else 0.0
+        return replace(work, handler_s=handler_s, settles=settles, attempts=0.0)
 
     @property
     def most_per_receive(self) -> int:
@@ -146,6 +169,7 @@ def setup_of(scenario: Scenario) -> Setup:
         abandons=scenario.failures.on_failure == "abandon",
         disturbed=bool(scenario.faults),
         rate_limits=tuple(limit for limit in scenario.rate_limits() if limit.end_s == math.inf),
+        handler=scenario.handler,
         downstream=scenario.downstream,
         refused_s=_refused_s(scenario),
         busiest_share=_busiest_share(scenario),
@@ -160,6 +184,11 @@ def _busiest_share(scenario: Scenario) -> float:
         return float(np.bincount(given).max() / given.size) if given.size else 0.0
     shares = scenario.groups.shares()
     return 0.0 if shares is None else float(shares.max())
+
+
+def largest_mean(service: Distribution, count: int) -> float:
+    """A lower bound, within a few per cent, of the mean of the largest of ``count`` independent values."""
+    return service.mean if count <= 1 else float(low_grid(service, count).mean())
 
 
 def arrival_scv_of(scenario: Scenario) -> float:

@@ -120,6 +120,13 @@ class Plan:
         default_factory=lambda: NO_FLOATS
     )  # wait before the 2nd, 3rd ... attempt inside one delivery
 
+    # A handler takes up to so many of the messages that its receiver has, in one call; 1: single messages. It works on
+    # them for a time of its own and the sum of theirs, or the longest.
+    handler_batch: int = 1
+    batch_call_s: float = 0.0
+    batch_longest: bool = False
+    batch_fails_whole: bool = False  # one message that fails makes all of its call fail
+
     # The downstream of all handlers: each attempt holds a connection, and begins no earlier than the pace allows. That
     # is GCRA's (ITU-T I.371), a token bucket: each start moves the next due one on by a gap, and may be so far ahead.
     downstream_connections: int = 0  # 0: no bound

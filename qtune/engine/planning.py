@@ -29,6 +29,7 @@ from qtune.engine.plan import (
     Plan,
 )
 from qtune.faults import Burst, KillConsumers, Outage, PauseHandlers, SlowBroker, kills
+from qtune.handler import Handler
 from qtune.producer import Producers
 from qtune.providers.base import Op, RateLimit, ReceiveBehaviour
 from qtune.result import CALL_OPS
@@ -77,6 +78,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         poison_steps=streams.chance_steps(scenario.failures.poison),
         abandons=scenario.failures.on_failure == "abandon",
         backoff_s=np.array(retry.waits_s() if retry else (), np.float64),
+        **_handling(scenario.handler, behaviour),
         **_downstream(scenario.downstream),
         **_sending(scenario.producers),
         lock_s=semantics.lock_s,
@@ -140,6 +142,19 @@ def _grouping(scenario: Scenario) -> dict[str, Any]:
         1.0  # a sum of shares may end a bit below, and nobody draws beyond it
     )
     return {"grouping": DRAWN_GROUPS, "group_ends": ends}
+
+
+def _handling(handler: Handler, behaviour: ReceiveBehaviour) -> dict[str, Any]:
+    """How many messages a handler takes, and how long it works on several."""
+    most = handler.most_of(behaviour.batch)
+    if most == 1:
+        return {}
+    return {
+        "handler_batch": most,
+        "batch_call_s": handler.per_call_s or 0.0,
+        "batch_longest": handler.batch_time == "longest",
+        "batch_fails_whole": handler.failure != "partial",
+    }
 
 
 def _downstream(downstream: Downstream | None) -> dict[str, Any]:

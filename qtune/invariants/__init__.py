@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtune.invariants.groups import group_offences
-from qtune.invariants.handlers import downstream_keeps_its_bounds
+from qtune.invariants.handlers import (
+    batches_end_together,
+    calls_of,
+    downstream_keeps_its_bounds,
+    most_in_a_call,
+)
 from qtune.invariants.offenders import offenders
 from qtune.providers.base import CALLS
 from qtune.result import (
@@ -222,13 +227,17 @@ def _settled_while_locked(result: Result) -> Iterator[str]:
 
 
 def _workers_do_one_thing(result: Result) -> Iterator[str]:
-    """A worker has one delivery at a time: it starts the next after it has finished the one before, or lost it."""
-    handled = result.deliveries[~np.isnan(result.deliveries["started_s"])]
+    """A worker makes one handler call at a time: it starts the next after it has finished the one before, or lost it.
+
+    A call is for one delivery, or for several if the handler takes batches; those have one start and one end.
+    """
+    handled = calls_of(result)
     ordered = handled[np.lexsort((handled["started_s"], handled["worker"]))]
     same = ordered["worker"][1:] == ordered["worker"][:-1]
     apart = ordered["started_s"][1:] >= ordered["finished_s"][:-1]
     apart |= (ordered["outcome"][:-1] == DELIVERY_LOST) & np.isnan(ordered["finished_s"][:-1])
     yield from offenders("deliveries by worker", same & ~apart, "started before the one before had ended")
+    yield from batches_end_together(result)
 
 
 def _calls_match_rows(result: Result) -> Iterator[str]:
@@ -354,31 +363,32 @@ def _samples_match_rows(result: Result) -> Iterator[str]:
         ("in_flight", *in_flight),
         ("backlog", *backlog),
     ]
-    handling = _between(deliveries["started_s"], deliveries["finished_s"], times_s)
+    made = calls_of(result)
+    handling = _between(made["started_s"], made["finished_s"], times_s)
     # When a handler ended that was lost with its consumer is not written down.
-    lost = (deliveries["outcome"] == DELIVERY_LOST) & np.isnan(deliveries["finished_s"])
-    ended = np.searchsorted(np.sort(deliveries["started_s"][lost]), times_s, side="right")
+    lost = (made["outcome"] == DELIVERY_LOST) & np.isnan(made["finished_s"])
+    ended = np.searchsorted(np.sort(made["started_s"][lost]), times_s, side="right")
     handling = np.maximum(handling[0] - ended, 0), handling[1]
     workers = result.scenario.consumers.instances * result.scenario.consumers.workers
     ranges.append(("busy_workers", handling[0], np.full(times_s.size, workers)))
     instances = np.full(times_s.size, result.scenario.consumers.instances)
     ranges.append(("consumers", np.zeros_like(instances), instances))
-    ranges.append(("buffered", *_buffered(deliveries, states, handling[0], times_s)))
+    idle = np.maximum(states["busy_workers"] - handling[0], 0)
+    ranges.append(("buffered", *_buffered(deliveries, idle * most_in_a_call(result), times_s)))
     for name, low, high in ranges:
         wrong = (states[name] < low) | (states[name] > high)
         yield from offenders("states", wrong, f"{name} is not what the rows say")
 
 
-def _buffered(deliveries: Table, states: Table, handling: Counts, times_s: Floats) -> tuple[Counts, Counts]:
+def _buffered(deliveries: Table, taken: Counts, times_s: Floats) -> tuple[Counts, Counts]:
     """How many messages wait in clients: received and not started.
 
     When a message that was never started left the buffer is not written down, so it may be counted or not.
-    A worker that is busy without handling may hold one that it has taken and not yet started.
+    A worker that is busy without handling may hold what it has taken and not yet started: so many at most.
     """
     never = np.isnan(deliveries["started_s"])
     waits = _between(deliveries["received_s"][~never], deliveries["started_s"][~never], times_s)
     maybe = np.searchsorted(np.sort(deliveries["received_s"][never]), times_s, side="right")
-    taken = np.maximum(states["busy_workers"] - handling, 0)
     return np.maximum(waits[0] - taken, 0), waits[1] + maybe
 
 

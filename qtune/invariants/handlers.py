@@ -7,7 +7,35 @@ from collections.abc import Iterator
 import numpy as np
 
 from qtune.invariants.offenders import offenders
-from qtune.result import Result
+from qtune.result import Result, Table, first_of_calls
+
+
+def calls_of(result: Result) -> Table:
+    """A row for each call of a handler: every delivery that was started, or the first of each batch."""
+    deliveries = result.deliveries
+    batches = result.scenario.handler.takes == "batch"
+    made: Table = deliveries[first_of_calls(deliveries) if batches else ~np.isnan(deliveries["started_s"])]
+    return made
+
+
+def most_in_a_call(result: Result) -> int:
+    """How many messages a handler can have at a time."""
+    return result.scenario.handler.most_of(result.scenario.behaviour().batch)
+
+
+def batches_end_together(result: Result) -> Iterator[str]:
+    """The deliveries of one handler call end at once, and are no more than the handler takes."""
+    if result.scenario.handler.takes == "message":
+        return
+    started = result.deliveries[~np.isnan(result.deliveries["started_s"])]
+    ordered = started[np.lexsort((started["started_s"], started["worker"]))]
+    call = np.cumsum(first_of_calls(ordered)) - 1
+    over = np.bincount(call, minlength=0) > most_in_a_call(result)
+    yield from offenders("handler calls", over, "more messages than the handler takes")
+    together = call[1:] == call[:-1]
+    ends_s = ordered["finished_s"]
+    apart = (ends_s[1:] != ends_s[:-1]) & ~(np.isnan(ends_s[1:]) & np.isnan(ends_s[:-1]))
+    yield from offenders("deliveries by worker", together & apart, "of one call, and another end")
 
 
 def downstream_keeps_its_bounds(result: Result) -> Iterator[str]:
@@ -29,6 +57,8 @@ def downstream_keeps_its_bounds(result: Result) -> Iterator[str]:
         over = np.append(np.diff(states["downstream_busy_s"]) > most_s, False)
         yield from offenders("states", over, "more work of the downstream than its connections can do")
     if downstream.rate_per_s is not None:
+        made = calls_of(result)
+        ended = made[~np.isnan(made["finished_s"])]
         ended = ended[np.argsort(ended["finished_s"])]
         most = (downstream.burst or 1) + ended["finished_s"] * downstream.rate_per_s * (1.0 + 1e-9)
         over = np.cumsum(ended["attempts"]) > most

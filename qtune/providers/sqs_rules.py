@@ -93,6 +93,11 @@ RULES: tuple[Rule, ...] = (
         setting="consumers.receive_wait",
     ),
     modelled(
+        "Lambda: one record that fails makes its whole batch come back, unless the function reports partial failures",
+        _LAMBDA,
+        setting="handler.failure",
+    ),
+    modelled(
         "Lambda: an invocation beyond the reserved concurrency is throttled; its receive counts, and the timeout runs",
         _LAMBDA,
         setting="downstream.when_full",

@@ -9,7 +9,7 @@ import numpy as np
 
 from qtune.analysis.measures import ended_calls, lost_locks
 from qtune.recommendation.objectives import LATENCIES, LOST_LOCKS_MOST, Meter, checks_of
-from qtune.result import OP_RECEIVE, Result
+from qtune.result import OP_RECEIVE, Result, first_of_calls
 from qtune.units import format_duration, format_fraction
 from qtune.verification.assertion import Assertion, judged, not_applicable
 from qtune.verification.bench import Bench, estimate
@@ -43,6 +43,8 @@ def overhead(bench: Bench) -> Assertion:
 
 def _overhead(run: Result) -> float:
     deliveries = run.deliveries
+    if run.scenario.handler.takes == "batch":
+        deliveries = deliveries[first_of_calls(deliveries)]
     handled_s = float(np.nansum(deliveries["finished_s"] - deliveries["started_s"]))
     return float(run.states["core_busy_s"][-1]) / handled_s if handled_s and run.states.size else math.nan
 

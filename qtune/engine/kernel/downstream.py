@@ -45,6 +45,14 @@ def worked_s(w, now_s):  # type: ignore[no-untyped-def]
     return worked_s
 
 
+@step
+def service_s(w, message, key):  # type: ignore[no-untyped-def]
+    """How long one attempt works."""
+    if len(w.service_s) > 0:
+        return w.service_s[message]
+    return value(w, streams.SERVICE, streams.SERVICE, message, key)
+
+
 @rare
 def attempt_in_turn(w, worker, now_s):  # type: ignore[no-untyped-def]
     """A worker begins an attempt; it comes back for the next one, or when it is through with its last."""
@@ -52,10 +60,7 @@ def attempt_in_turn(w, worker, now_s):  # type: ignore[no-untyped-def]
     row = w.workers[worker]
     its = w.deliveries[row.delivery & (len(w.deliveries) - 1)]
     key = its.delivery_no * streams.ATTEMPTS_MOST + row.tries
-    if len(w.service_s) > 0:
-        need_s = w.service_s[its.message]
-    else:
-        need_s = value(w, streams.SERVICE, streams.SERVICE, its.message, key)
+    need_s = service_s(w, its.message, key)
     start_s = ask(w, need_s, now_s)
     if start_s == REFUSED:
         fails = True

@@ -11,6 +11,7 @@ from math import inf, nan
 
 from qtune.engine import streams
 from qtune.engine.kernel.background import RELEASED, put
+from qtune.engine.kernel.batches import BATCH_ATTEMPTING, BATCH_HANDLING
 from qtune.engine.kernel.broker import WAITING
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import rare
@@ -163,7 +164,9 @@ def has_nothing(w, consumer):  # type: ignore[no-untyped-def]
 @rare
 def is_busy(w, worker):  # type: ignore[no-untyped-def]
     """Whether a worker is with a delivery."""
-    return w.workers[worker].phase in (ATTEMPTING, HANDLING, AT_BROKER, SETTLING, TRYING_AGAIN)
+    phase = w.workers[worker].phase
+    batch = phase in (BATCH_ATTEMPTING, BATCH_HANDLING)
+    return batch or phase in (ATTEMPTING, HANDLING, AT_BROKER, SETTLING, TRYING_AGAIN)
 
 
 @rare
@@ -337,11 +340,24 @@ def kill_receiver(w, receiver):  # type: ignore[no-untyped-def]
 
 
 @rare
+def kill_batch(w, worker, now_s):  # type: ignore[no-untyped-def]
+    """What a worker has in its call, or has still to settle by itself, is gone."""
+    for place in range(w.batch_next[worker], w.batch_count[worker]):
+        lose(w, w.in_batch[worker, place])
+        its = w.deliveries[w.in_batch[worker, place] & (len(w.deliveries) - 1)]
+        if its.started_s > now_s:
+            its.started_s = nan
+    w.batch_count[worker] = 0
+
+
+@rare
 def kill_worker(w, worker, now_s):  # type: ignore[no-untyped-def]
     """A worker and the deliveries it has not settled are gone."""
     row = w.workers[worker]
     for place in range(row.handled):
         lose(w, w.handled[worker, place])
+    if w.plan.handler_batch > 1:
+        kill_batch(w, worker, now_s)
     if is_busy(w, worker):
         w.broker.busy_workers -= 1
         if row.delivery >= 0:

@@ -11,6 +11,7 @@ from math import inf
 import numpy as np
 
 from qtune.engine.kernel.background import background_is_due, release_unread
+from qtune.engine.kernel.batches import start_batch
 from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_is_live, think
 from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
@@ -137,7 +138,12 @@ def feed(w, receiver, now_s):  # type: ignore[no-untyped-def]
             worker = w.idle_workers[receiver, max(row.idle_workers - 1, 0)]
         if delivery < 0:
             break
-        if start(w, worker, delivery, now_s):
+        started = (
+            start_batch(w, worker, delivery, now_s)
+            if p.handler_batch > 1
+            else start(w, worker, delivery, now_s)
+        )
+        if started:
             if p.discipline != LINK_BURST:
                 row.idle_workers -= 1
             if p.renewers > 0:

@@ -6,6 +6,7 @@ from math import inf
 
 from qtune.engine import streams
 from qtune.engine.kernel.background import settle_in_background
+from qtune.engine.kernel.batches import BATCH_ATTEMPTING, batch_is_due, settles_next
 from qtune.engine.kernel.broker import add_call, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
@@ -211,6 +212,9 @@ def worker_is_due(w, worker, now_s):  # type: ignore[no-untyped-def]
         begin_settle(w, worker, row.settles_all, now_s)
     elif row.phase == ATTEMPTING:
         attempt_in_turn(w, worker, now_s)
+    elif row.phase >= BATCH_ATTEMPTING:
+        if batch_is_due(w, worker, now_s):
+            worker_free(w, worker)
     else:
         set_slot(w, w.slots.workers + worker, inf)
         row.phase = FREE if row.phase == PAUSED else OPENING
@@ -315,7 +319,7 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
     if row.settles_all == 0 and row.handled > 0 and nothing_to_do(w, worker, now_s):
         q.settle_next = worker
         q.everything = 1
-    else:
+    elif p.handler_batch == 1 or not settles_next(w, worker):
         worker_free(w, worker)
 
 

@@ -151,6 +151,10 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "downstream_free_s": (FLOAT64, 1),
     "attempt_start_s": (FLOAT64, 1),
     "attempt_end_s": (FLOAT64, 1),
+    "in_batch": (INT64, 2),
+    "batch_good": (INT64, 2),
+    "batch_count": (INT64, 1),
+    "batch_next": (INT64, 1),
     "buffer": (INT64, 2),
     "land_s": (FLOAT64, 2),
     "flow_s": (FLOAT64, 2),
@@ -261,7 +265,7 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
         "flow_s": np.zeros((receivers, flows)),
         "flow_limit": np.zeros((receivers, flows), np.int64),
         "idle_workers": np.zeros((receivers, 1 if burst else plan.workers), np.int64),
-        "handled": np.zeros((workers + 1, plan.settle_batch), np.int64),
+        "handled": np.zeros((workers + 1, max(plan.settle_batch, plan.handler_batch)), np.int64),
         "idle_renewers": np.zeros((consumers, max(1, plan.renewers)), np.int64),
         "to_renew_worker": np.zeros((consumers, _power(2 * plan.receivers * plan.workers)), np.int64),
         "to_renew_delivery": np.zeros((consumers, _power(2 * plan.receivers * plan.workers)), np.int64),
@@ -273,12 +277,17 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
 
 
 def _shared(plan: Plan) -> dict[str, Array]:
-    """What all handlers share, and when the attempt of each of them is served."""
+    """What all handlers share, when the attempt of each of them is served, and what it has in a call."""
     attempts = plan.workers_total if plan.attempt_waits else 1
+    batches = plan.workers_total if plan.handler_batch > 1 else 1
     return {
         "downstream_free_s": np.zeros(plan.downstream_connections),
         "attempt_start_s": np.zeros(attempts),
         "attempt_end_s": np.zeros(attempts),
+        "in_batch": np.zeros((batches, plan.handler_batch), np.int64),
+        "batch_good": np.zeros((batches, plan.handler_batch), np.int64),
+        "batch_count": np.zeros(batches, np.int64),
+        "batch_next": np.zeros(batches, np.int64),
     }
 
 
@@ -293,7 +302,7 @@ def _width(plan: Plan) -> int:
 def _most_at_once(plan: Plan) -> int:
     """How many messages one event can hand out, or give back, at most."""
     in_hand = plan.batch + plan.prefetch + plan.in_hand_limit
-    most = plan.send_batch + in_hand + plan.settle_batch + plan.receivers_total + 8
+    most = plan.send_batch + in_hand + plan.settle_batch + plan.handler_batch + plan.receivers_total + 8
     if plan.discipline == POLL or not plan.fleet_changes:
         return most
     return most + plan.receivers * _width(plan)  # a consumer that stops gives back all that it has

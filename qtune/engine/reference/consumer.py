@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtune.engine import streams
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING
+from qtune.engine.reference.batches import BatchWorker
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot, earliest
 from qtune.engine.reference.links import BurstLink, SlidingLink
@@ -35,8 +36,9 @@ class Consumer:
         self.idle_renewers: list[Renewer] = []
         self.to_renew: deque[tuple[Worker, int]] = deque()
         self.receivers = [self._receiver(number * plan.receivers + place) for place in range(plan.receivers)]
+        kind = BatchWorker if plan.handler_batch > 1 else Worker
         self.workers = [
-            Worker(receiver, receiver.number * plan.workers + place)
+            kind(receiver, receiver.number * plan.workers + place)
             for receiver in self.receivers
             for place in range(plan.workers)
         ]

@@ -93,7 +93,8 @@ class Link(Receiver):
 
     def landed(self, delivery: int) -> None:
         """One message is in the client."""
-        self.arrived(delivery)
+        self.arrived([delivery])
+        self.look()
 
 
 class SlidingLink(Link):

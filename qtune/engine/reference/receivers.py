@@ -71,11 +71,12 @@ class Receiver:
         self.model.buffered -= len(self.buffer)
         self.slot.cancel()
 
-    def arrived(self, delivery: int) -> None:
-        """A delivery is in the client: it waits in the buffer, unless a worker is idle."""
-        self.model.rows.deliveries[delivery].received_s = self.clock.now
-        self.buffer.append(delivery)
-        self.model.buffered += 1
+    def arrived(self, deliveries: list[int]) -> None:
+        """Deliveries are in the client: they wait in the buffer, unless a worker is idle."""
+        for delivery in deliveries:
+            self.model.rows.deliveries[delivery].received_s = self.clock.now
+        self.buffer.extend(deliveries)
+        self.model.buffered += len(deliveries)
         self.feed()
 
     def feed(self) -> None:
@@ -223,8 +224,7 @@ class Poller(Receiver):
         yield slot.at(clock.now + half_s)
         self.answered = False
         self.in_hand += len(deliveries)
-        for delivery in deliveries:
-            self.arrived(delivery)
+        self.arrived(deliveries)
         self.model.rows.add_call(
             start_s, clock.now, self.consumer.number, OP_RECEIVE, len(deliveries), outcome
         )

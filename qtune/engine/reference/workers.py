@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
@@ -74,22 +75,33 @@ class Worker:
                 receiver.look()
                 self.consumer.rest()
                 delivery = yield self.slot.idle()
-            yield from self.handle(delivery)
+            yield from self.take_on(delivery)
 
     def run_calls(self) -> Steps:
         """Make receive calls and handle what each returns, one after the other."""
-        link, model = self.receiver, self.model
+        link = self.receiver
         assert isinstance(link, BurstLink)
         while not link.closed:
-            while pause_end_s := model.paused_until_s():
-                yield self.slot.at(pause_end_s)
+            yield from self.wait_for_pause()
             yield from link.receive(self.slot)
             while link.answer:
-                while pause_end_s := model.paused_until_s():
-                    yield self.slot.at(pause_end_s)
-                model.buffered -= 1
-                yield from self.handle(link.answer.popleft())
+                yield from self.wait_for_pause()
+                yield from self.take_on_read(link.answer)
         self.consumer.rest()
+
+    def take_on(self, delivery: int) -> Steps:
+        """Handle a delivery that has been taken from the buffer."""
+        yield from self.handle(delivery)
+
+    def take_on_read(self, answer: deque[int]) -> Steps:
+        """Handle the first of what a receive call has returned."""
+        self.model.buffered -= 1
+        yield from self.handle(answer.popleft())
+
+    def wait_for_pause(self) -> Steps:
+        """Wait while no handler may start."""
+        while pause_end_s := self.model.paused_until_s():
+            yield self.slot.at(pause_end_s)
 
     def handle(self, delivery: int) -> Steps:
         """Handle one delivery to its end: dropped, failed, or settled."""

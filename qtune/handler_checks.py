@@ -1,0 +1,95 @@
+"""The rules between a handler, what it shares, and the clients that receive for it; asked with those of checks.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from qtune.providers.files import load_model
+from qtune.providers.queue import Check
+from qtune.providers.registry import get_provider
+from qtune.records import Complaint
+
+
+def _refusals_take_time(scenario: Any) -> Iterator[Complaint]:
+    downstream, provider = scenario.downstream, get_provider(scenario.queue.provider)
+    if downstream is None or not downstream.rejects or scenario.failures.on_failure != "abandon":
+        return
+    latency = load_model(scenario.model or provider.default_model).latency
+    round_trips = (latency.settle.time.distribution(), latency.receive.time.distribution())
+    if not downstream.refusal_s and all(time.quantile(1e-9) <= 0.0 for time in round_trips):
+        message = "a refused message is given back and received again in no time, for ever: set refusal"
+        yield Complaint(path="downstream.refusal_s", message=message)
+
+
+def _batches_can_be_received(scenario: Any) -> Iterator[Complaint]:
+    """A batch handler needs a client that hands it all that a receive brought."""
+    provider, consumers = get_provider(scenario.queue.provider), scenario.consumers
+    name = consumers.client or provider.default_client
+    if scenario.handler.takes == "message" or name not in provider.clients:
+        return
+    traits = provider.clients[name]
+    polling = consumers.polling or (traits.polling[0] if traits.polling else None)
+    message = None
+    if traits.discipline == "link_sliding":
+        message = f"{name} hands out single messages: use another client, or takes: message"
+    elif polling == "permits":
+        others = " or ".join(f"polling: {other}" for other in traits.polling if other != "permits")
+        message = f"polling by permits brings a message for each idle worker: use {others}, or takes: message"
+    elif polling == "loop" and consumers.receivers not in (None, consumers.workers):
+        message = (
+            f"one worker takes all that a receive brings, so {consumers.workers} workers need as many receivers: "
+            "leave consumers.receivers out"
+        )
+    if message is not None:
+        yield Complaint(path="handler.takes", message=message)
+        return
+    batch = consumers.receive_batch or traits.receive_batch
+    if batch == 1:
+        message = "a receive brings one message: use consumers.receive_batch of 2 or more, or takes: message"
+        yield Complaint(path="handler.takes", message=message)
+    elif scenario.handler.most is not None and scenario.handler.most > batch:
+        message = (
+            f"a receive brings at most {batch} messages (consumers.receive_batch), so a call never has more"
+        )
+        yield Complaint(path="handler.most", message=message)
+
+
+def _batches_go_alone(scenario: Any) -> Iterator[Complaint]:
+    """What is not simulated together with a batch handler, and what says nothing beside it."""
+    if scenario.handler.takes == "message":
+        return
+    if scenario.failures.retry is not None:
+        message = (
+            "a call for a batch is made once, and what fails comes back: leave retry out, or takes: message"
+        )
+        yield Complaint(path="failures.retry", message=message)
+    if scenario.consumers.renewal is not None:
+        message = "locks of a batch are not renewed while it is handled: use a longer lock, or takes: message"
+        yield Complaint(path="consumers.renewal", message=message)
+    if scenario.consumers.settle_batch is not None:
+        message = "a batch is settled in one call: leave settle_batch out"
+        yield Complaint(path="consumers.settle_batch", message=message)
+
+
+def _batches_mix_groups(scenario: Any) -> Iterator[Complaint]:
+    provider, consumers = get_provider(scenario.queue.provider), scenario.consumers
+    if (
+        scenario.handler.takes == "message"
+        or (consumers.client or provider.default_client) not in provider.clients
+    ):
+        return
+    if provider.behaviour(scenario.queue, consumers).keeps_order:
+        message = (
+            "clients that keep the order of groups are simulated with single messages only: "
+            "use consumers.keep_group_order: false, or takes: message"
+        )
+        yield Complaint(path="handler.takes", message=message)
+
+
+HANDLER_CHECKS: tuple[Check, ...] = (
+    _refusals_take_time,
+    _batches_can_be_received,
+    _batches_go_alone,
+    _batches_mix_groups,
+)
