@@ -42,6 +42,39 @@ everything = FROM_CODES | FROM_SETTINGS | FROM_ROWS
 print("compiled" if COMPILED else "plain", len(everything - seen), "missing", sorted(everything - seen))
 """
 
+# The same of the jump loop, which only few of those plans reach.
+COMPARE_JUMPS = """
+import sys
+from engine_lines import HAPPENS, any_line, happened
+from engine_plans import Rows, run
+from engine_random import by_chance
+from qtune.engine.kernel import by_jumps
+from qtune.engine.kernel.compiled import COMPILED
+
+seen = set()
+for seed in range(int(sys.argv[1])):
+    plan = any_line(*by_chance(seed))
+    jumped = by_jumps(plan)
+    if jumped is not None:
+        for table, same in zip(jumped, run("reference", plan), strict=True):
+            assert table.tobytes() == same.tobytes(), plan
+        seen |= happened(plan, Rows(*jumped))
+print("compiled" if COMPILED else "plain", sorted(HAPPENS - seen))
+"""
+
+# Which loops are compiled for a plan that needs the slot calendar, and for one that does not.
+LOOPS = """
+import engine_plans as p
+from qtune.distributions import Constant
+from qtune.engine.kernel.jump import jump
+from qtune.engine.kernel.loop import advance
+from qtune.engine.plan import LINK_SLIDING, POLL
+import sys
+fields = {"discipline": POLL, "wait_s": 1.0} if sys.argv[1] == "poll" else {"discipline": LINK_SLIDING}
+p.run("kernel", p.queue_plan(horizon_s=10.0, tables=p.tables(service=Constant(value=1.0)), **fields, **p.at_once(1)))
+print(len(advance.signatures), len(jump.signatures))
+"""
+
 # The first receive of an idle queue, which says whether a change of the source was noticed.
 SHORT = """
 import engine_plans as p
@@ -83,6 +116,24 @@ def test_the_kernel_stays_inside_its_arrays(tmp_path: Path) -> None:
     """Compiled with bounds checks the kernel has the same rows and raises nothing, with every feature."""
     answer = python(COMPARE, "300", NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
     assert answer == "compiled 0 missing []"
+
+
+def test_the_jump_loop_is_ordinary_python() -> None:
+    """Without a compiler the source of the jump loop runs as Python and has the reference's rows."""
+    assert python(COMPARE_JUMPS, "60", NUMBA_DISABLE_JIT="1") == "plain []"
+
+
+@pytest.mark.slow
+def test_the_jump_loop_stays_inside_its_arrays(tmp_path: Path) -> None:
+    """Compiled with bounds checks the jump loop has the same rows and raises nothing, with everything it can do."""
+    answer = python(COMPARE_JUMPS, "600", NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+    assert answer == "compiled []"
+
+
+def test_only_the_loop_that_runs_is_compiled() -> None:
+    """A plan for the slot calendar does not wait until the jump loop is compiled, nor the other way round."""
+    assert python(LOOPS, "poll") == "1 0"
+    assert python(LOOPS, "link") == "0 1"
 
 
 @pytest.mark.slow

@@ -196,28 +196,34 @@ def hand_out(w, message, consumer, now_s):  # type: ignore[no-untyped-def]
     """Lock a ready message; the number of the new delivery."""
     b = w.broker
     row = w.messages[message & (len(w.messages) - 1)]
-    delivery = b.deliveries
-    b.deliveries += 1
     row.state = MESSAGE_LOCKED
     row.deliveries += 1
-    row.delivery = delivery
+    row.delivery = b.deliveries
     b.backlog -= 1
     b.in_flight += 1
-    new = w.deliveries[delivery & (len(w.deliveries) - 1)]
-    new.message = message
-    new.locked_s = now_s
-    new.received_s = nan
-    new.started_s = nan
-    new.finished_s = nan
-    new.settled_s = nan
-    new.delivery_no = row.deliveries
-    new.consumer = consumer
-    new.worker = -1
-    new.attempts = 0
-    new.renewals = 0
-    new.outcome = 0
-    start_lock(w, delivery, now_s)
-    return delivery
+    new_delivery(w, message, row.deliveries, consumer, now_s)
+    start_lock(w, row.delivery, now_s)
+    return row.delivery
+
+
+@step
+def new_delivery(w, message, delivery_no, consumer, now_s):  # type: ignore[no-untyped-def]
+    """Note a message that is handed out."""
+    b = w.broker
+    row = w.deliveries[b.deliveries & (len(w.deliveries) - 1)]
+    b.deliveries += 1
+    row.message = message
+    row.locked_s = now_s
+    row.received_s = nan
+    row.started_s = nan
+    row.finished_s = nan
+    row.settled_s = nan
+    row.delivery_no = delivery_no
+    row.consumer = consumer
+    row.worker = -1
+    row.attempts = 0
+    row.renewals = 0
+    row.outcome = 0
 
 
 @step

@@ -27,25 +27,30 @@ def set_slot(w, slot, time_s):  # type: ignore[no-untyped-def]
 @step
 def replay(w):  # type: ignore[no-untyped-def]
     """Bring the tree up to date with the slots that were set."""
-    times, winners, b = w.times, w.winners, w.broker
-    leaves = len(times) >> 1
+    b = w.broker
     for place in range(b.changed):
         slot = w.changed[place]
-        time = np.float64(w.slot_s[slot]).view(np.int64)
-        node = slot + leaves
-        if times[node] == time:
-            continue
-        times[node] = time
-        winner = np.int64(slot)
-        while node > 1:
-            other, its = times[node ^ 1], np.int64(winners[node ^ 1])
-            wins = other < time + (node & 1)  # a left neighbour, whose slot is the smaller one, wins a tie
-            time = other if wins else time
-            winner = its if wins else winner
-            node >>= 1
-            times[node] = time
-            winners[node] = winner
+        if w.times[slot + (len(w.times) >> 1)] != np.float64(w.slot_s[slot]).view(np.int64):
+            play(w, slot, w.slot_s[slot])
     b.changed = 0
+
+
+@step
+def play(w, slot, time_s):  # type: ignore[no-untyped-def]
+    """Bring the tree up to date with the new time of one slot."""
+    times, winners = w.times, w.winners
+    time = np.float64(time_s).view(np.int64)
+    winner = np.int64(slot)
+    node = slot + (len(times) >> 1)
+    times[node] = time
+    while node > 1:
+        other, its = times[node ^ 1], np.int64(winners[node ^ 1])
+        wins = other < time + (node & 1)  # a left neighbour, whose slot is the smaller one, wins a tie
+        time = other if wins else time
+        winner = its if wins else winner
+        node >>= 1
+        times[node] = time
+        winners[node] = winner
 
 
 @step

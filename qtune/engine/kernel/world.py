@@ -38,7 +38,8 @@ BROKER: Final = _record(
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
-    "pauses fleet running paid draining tick changed sure flows_short open_groups ages held refusals gathered",
+    "pauses fleet running paid draining tick changed sure flows_short open_groups ages held refusals "
+    "gathered overdue",
 )
 CONSUMER: Final = _record("due_s grace_s back_s", "phase idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -66,6 +67,10 @@ PENDING: Final = _record(
 STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused spent")
 CLIENT: Final = _record("", "tokens")
 TABLE: Final = _record("", "kind offset count")
+SAMPLER: Final = _record("sample_s", "tick")
+
+COUNTED: Final = 6
+"""What the jump loop counts at each sample (see jump.py)."""
 
 STREAMED_ROWS: Final = 1 << 16
 
@@ -166,6 +171,8 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "to_renew_delivery": (INT64, 2),
     "idle_senders": (INT64, 1),
     "background": (STEP, 1),
+    "samplers": (SAMPLER, 1),
+    "counts": (INT64, 2),
 }
 """The arrays of a world, in the order of its directory, with their dimensions; 0 stands for a single record."""
 
@@ -190,18 +197,18 @@ class World:
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         self._arrays = arrays
-        self._directory = np.zeros(3 * len(LAYOUT), np.int64)
-        for place, (name, (dtype, dimensions)) in enumerate(LAYOUT.items()):
-            array = arrays[name]
+        directory: list[int] = []
+        for name, (dtype, dimensions) in LAYOUT.items():
+            array = arrays[name].view(np.ndarray)
             if array.dtype != dtype or array.ndim != max(dimensions, 1) or not array.flags.c_contiguous:
                 raise TypeError(
                     f"{name} is {array.dtype} in {array.ndim} dimensions, and the kernel expects {dtype}"
                 )
             if array.size == 0 and name not in MAY_BE_EMPTY:
                 raise TypeError(f"{name} is empty, and the kernel was compiled for at least one entry")
-            setattr(self, name, array[0] if dimensions == 0 else array)
-            self._directory[3 * place] = array.ctypes.data
-            self._directory[3 * place + 1 : 3 * place + 1 + array.ndim] = array.shape
+            setattr(self, name, arrays[name][0] if dimensions == 0 else arrays[name])
+            directory += (array.ctypes.data, *array.shape, 0)[:3]
+        self._directory = np.array(directory, np.int64)
         self.address = int(self._directory.ctypes.data)
 
     def with_arrays(self, **arrays: Array) -> World:
@@ -209,21 +216,24 @@ class World:
         return World({**self._arrays, **arrays})
 
 
-def make_world(plan: Plan, keep_rows: bool = True) -> World:
-    """The memory of a run before anything has happened, with room for all its rows if they are to be kept."""
+def make_world(plan: Plan, keep_rows: bool = True, *, jumps: bool = False) -> World:
+    """The memory of a run before anything has happened, with room for all its rows if they are to be kept.
+
+    The jump loop needs no place for what waits at the broker, and has no slot but those of the workers.
+    """
     slots = slots_of(plan)
     tables, values = _tables(plan)
     consumers, receivers, workers = plan.consumers, plan.receivers_total, plan.workers_total
     width = _width(plan)
     flows = 1 if plan.discipline == POLL else _power(plan.in_hand_limit + plan.workers + 4 * FLOWS_AT_ONCE)
     burst = plan.discipline == LINK_BURST
-    leaves = _power(slots.total)
+    leaves = _power(workers if jumps else slots.total)
     # Memory that is never touched costs nothing, and copying rows into a larger table does.
     # Rows that are to be taken away are worth it only by the ten thousand.
     expected = int(plan.expected_messages * 1.05) if keep_rows else STREAMED_ROWS
     messages, least = _power(max(expected, 1 << 10)), 64 * _most_at_once(plan)
     deliveries = _power(max(expected, least))
-    locks = _power(max(1 << 10, least))
+    calls = expected if jumps else 3 * expected
     arrays: dict[str, Array] = {
         "plan": _plan_record(plan),
         "slots": np.array([tuple(slots)[: len(SLOTS.names or ())]], SLOTS).view(np.recarray),
@@ -234,20 +244,15 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
         **_refusals(plan),
         "broker": _records(1, BROKER),
         "times": np.full(2 * leaves, np.inf).view(np.int64),
-        "winners": _winners(leaves),
+        "winners": winners(leaves),
         "slot_s": np.full(slots.total, np.inf),
         "changed": np.zeros(4 * (slots.total + _most_at_once(plan)), np.int64),
-        "messages": _records(messages, MESSAGE),
-        "deliveries": _records(deliveries, DELIVERY),
-        "calls": _records(_power(max(3 * expected, least)), CALL),
+        "messages": _blank(messages, MESSAGE),
+        "deliveries": _blank(deliveries, DELIVERY),
+        "calls": _blank(_power(max(calls, least)), CALL),
         "states": _records(plan.samples, STATE),
-        "ready": np.zeros(messages, np.int64),
-        "returned": np.zeros(messages, np.int64),
-        "kept": np.zeros(messages, np.int64),
-        "customer_of": np.zeros(messages, np.int64),
+        **_queues(*((1, 1) if jumps else (messages, _power(max(1 << 10, least))))),
         **_groups(plan, messages),
-        "lock_end_s": np.zeros(locks),
-        "lock_delivery": np.zeros(locks, np.int64),
         "demand": np.zeros(_power(2 * receivers + 2), np.int64),
         "demand_call": np.zeros(_power(2 * receivers + 2), np.int64),
         "door": np.zeros(_power(plan.senders + 1), np.int64),
@@ -272,6 +277,8 @@ def make_world(plan: Plan, keep_rows: bool = True) -> World:
         "idle_senders": np.zeros(max(1, plan.senders), np.int64),
         "background": _records(_power(64 * _most_at_once(plan)), STEP),
         "pending": _records(1, PENDING),
+        "samplers": _records(COUNTED, SAMPLER),
+        "counts": np.zeros((COUNTED, plan.samples), np.int64),
     }
     return World(arrays)
 
@@ -359,16 +366,28 @@ def _tables(plan: Plan) -> tuple[Array, Array]:
     return tables, np.concatenate([values for _, values in plan.tables])
 
 
+def _queues(messages: int, locks: int) -> dict[str, Array]:
+    """What waits at the broker, and the locks there."""
+    waiting = {name: np.zeros(messages, np.int64) for name in ("ready", "returned", "kept", "customer_of")}
+    return {**waiting, "lock_end_s": np.zeros(locks), "lock_delivery": np.zeros(locks, np.int64)}
+
+
+def _blank(count: int, dtype: np.dtype[Any]) -> Array:
+    """Room for rows, each of which is written in full before it is read."""
+    return np.empty(count, dtype).view(np.recarray)
+
+
 def _records(count: int, dtype: np.dtype[Any]) -> Array:
     return np.zeros(count, dtype).view(np.recarray)
 
 
-def _winners(leaves: int) -> Array:
-    winners = np.zeros(2 * leaves, np.int32)
-    winners[leaves:] = np.arange(leaves)
+def winners(leaves: int) -> Array:
+    """Who wins each match of the calendar's tree before any slot is set: the smallest."""
+    found = np.zeros(2 * leaves, np.int32)
+    found[leaves:] = np.arange(leaves)
     for node in range(leaves - 1, 0, -1):
-        winners[node] = winners[2 * node]
-    return winners
+        found[node] = found[2 * node]
+    return found
 
 
 def _power(count: int) -> int:
