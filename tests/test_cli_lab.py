@@ -86,3 +86,18 @@ def test_the_list_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert [incident["id"] for incident in printed] == list(incident_names())
     assert printed[0]["scenario"]["consumers"]["prefetch"] == 1000
     assert all((one["scenario"] is None) == (one["not_reproduced"] is not None) for one in printed)
+
+
+def test_a_name_and_all_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--all` runs every case, so that a name beside it is bad input."""
+    assert run(["lab", "A1", "--all"]) == 2
+    assert "give either a name or --all" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_all_are_run_and_told_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--all` runs every case that can be shown, and each comes out as its file says."""
+    assert run(["lab", "--all"]) == 0
+    out = capsys.readouterr().out
+    assert "all as expected" in out.splitlines()[0]
+    assert max(map(len, out.splitlines())) <= 80

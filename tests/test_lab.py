@@ -20,6 +20,7 @@ from qtune.lab import (
     incidents,
     load_incident,
     reproduce,
+    survey,
 )
 from qtune.shipped import shipped_names
 from qtune.simulation import simulate
@@ -257,3 +258,19 @@ def test_the_lab_is_loaded_when_it_is_asked_for() -> None:
     assert qtune.lab.load_incident("a1").id == "A1"
     assert "lab" not in qtune.__all__
     assert isinstance(qtune.lab.incidents()[0], Incident)
+
+
+def test_a_survey_has_a_row_for_every_measure() -> None:
+    """All cases together are a table of what is expected and simulated, and one of what is left after the fixes."""
+    cases = [load_incident(name) for name in ("A1", "C11", "G9", "T3")]
+    found = survey(cases)
+    assert [each.incident.id for each in found.reproductions] == ["A1", "G9", "T3"]
+    assert found.good
+    report = qtune.describe(found)
+    assert report.verdict == "3 cases, all as expected"
+    reported = report.section("As reported").rows
+    assert len(reported) == sum(len(each.symptom) for each in found.reproductions)
+    assert reported[0] == ("A1", "completed", "1", "1")
+    after = {row[0]: row[2:] for row in report.sections[1].rows if row[0]}
+    assert after == {"A1": ("20", "20"), "G9": ("0", "")}  # no answer is asked for G9, and T3 needs no fix
+    json.dumps(report.data, allow_nan=False)

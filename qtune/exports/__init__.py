@@ -8,14 +8,19 @@ from pathlib import Path
 from qtune.analysis import Summary
 from qtune.exports.alerts import export_alerts
 from qtune.exports.holdings import Catalogue, catalogue
-from qtune.exports.laboratory import describe_incident, describe_incidents, describe_reproduction
+from qtune.exports.laboratory import (
+    describe_incident,
+    describe_incidents,
+    describe_reproduction,
+    describe_survey,
+)
 from qtune.exports.models import describe_catalogue
 from qtune.exports.preset import Tuned, export_preset, load_tuned
 from qtune.exports.recommendations import describe_recommendation
 from qtune.exports.report import Report, Section
 from qtune.exports.summaries import describe_summary
 from qtune.exports.verifications import describe_verification
-from qtune.lab import Incident, Reproduction
+from qtune.lab import Incident, Reproduction, Survey
 from qtune.recommendation import Recommendation
 from qtune.verification import Verification
 
@@ -23,14 +28,21 @@ __all__ = ["Catalogue", "Report", "Section", "Tuned", "catalogue", "describe", "
 
 
 Describable = (
-    Summary | Recommendation | Verification | Catalogue | Reproduction | Incident | Sequence[Incident]
+    Summary
+    | Recommendation
+    | Verification
+    | Catalogue
+    | Reproduction
+    | Survey
+    | Incident
+    | Sequence[Incident]
 )
 """Everything that there is a report on."""
 
 
 def describe(thing: Describable) -> Report:
     """A summary, a recommendation, a verification, the catalogue, one of the lab's incidents, all of them, or what came
-    of running one, as a report: titled tables of text, and their data.
+    of running one or all, as a report: titled tables of text, and their data.
 
     It is what the command line prints and the notebook shows, so that both say the same.
     """
@@ -42,6 +54,8 @@ def describe(thing: Describable) -> Report:
         return describe_verification(thing)
     if isinstance(thing, Reproduction):
         return describe_reproduction(thing)
+    if isinstance(thing, Survey):
+        return describe_survey(thing)
     if isinstance(thing, Incident):
         return describe_incident(thing)
     if isinstance(thing, Catalogue):

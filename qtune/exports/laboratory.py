@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from qtune.exports.recommendations import setting_text
 from qtune.exports.report import Report, Section
 from qtune.exports.summaries import binding_lines, setup_text
-from qtune.lab import MEASURES, RULES, Incident, Observed, Reproduction, incident_to_dict
+from qtune.lab import MEASURES, RULES, Incident, Observed, Reproduction, Survey, incident_to_dict
 from qtune.records import yaml_name
 from qtune.units import format_count
 
@@ -124,6 +124,52 @@ def _answer(found: Reproduction) -> Iterator[Section]:
         asked = f"told the workload, the queue, the client and {recommendation.targets}"
         yield Section(title=title, rows=rows, notes=(asked,))
         yield _ranges("With that setting", found.answer)
+
+
+def describe_survey(found: Survey) -> Report:
+    """The tables of all incidents: each measure of a symptom as expected and simulated, then after both fixes."""
+    wrong = [each.incident.id for each in found.reproductions if not each.good]
+    count = format_count(len(found.reproductions), "case")
+    return Report(
+        title="The lab: what is reported, what a simulation shows, and what it shows after the fix",
+        verdict=f"{count}, of which not as expected: {', '.join(wrong)}"
+        if wrong
+        else f"{count}, all as expected",
+        good=found.good,
+        sections=(
+            Section(
+                title="As reported",
+                columns=("", "", "expected", "simulated"),
+                rows=tuple(
+                    _rows_of(found, lambda each, n: (each.symptom[n].range.text, each.symptom[n].text))
+                ),
+            ),
+            Section(
+                title="After the fix of the source, and with what qtune recommends",
+                columns=("", "", "fixed", "recommended"),
+                rows=tuple(
+                    _rows_of(found, lambda each, n: (_text(each.fixed, n), _text(each.answer_symptom, n)))
+                ),
+            ),
+        ),
+        data=found.to_dict(),
+    )
+
+
+def _rows_of(
+    found: Survey, cells: Callable[[Reproduction, int], tuple[str, str]]
+) -> Iterator[tuple[str, str, str, str]]:
+    """A row for each measure of a symptom that has any of these cells, with the id before the first of a case."""
+    for each in found.reproductions:
+        name = each.incident.id
+        for number, observed in enumerate(each.symptom):
+            if any(texts := cells(each, number)):
+                yield name, yaml_name(observed.range.measure).replace("_", " "), *texts
+                name = ""
+
+
+def _text(observed: Sequence[Observed], number: int) -> str:
+    return observed[number].text if observed else ""
 
 
 def _ranges(title: str, observed: Sequence[Observed], gone: int = 0) -> Section:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,7 +72,7 @@ class Reproduction:
     after_fix: what else must hold after that fix.
     rules: the rules that the incident breaks, applied to the reported configuration; those that no formula states
     yet are missing. recommendation: the answer for the same workload; None when none was asked for, or when
-    ``refusal`` says why there is none. answer: what must hold of it.
+    ``refusal`` says why there is none. answer: what must hold of it; answer_symptom: the ranges of the symptom for it.
     """
 
     incident: Incident
@@ -85,6 +85,7 @@ class Reproduction:
     recommendation: Recommendation | None
     refusal: str
     answer: tuple[Observed, ...]
+    answer_symptom: tuple[Observed, ...]
 
     @property
     def reproduced(self) -> bool:
@@ -122,9 +123,38 @@ class Reproduction:
             "rules": [finding.to_dict() for finding in self.rules],
             "explanation": self.explanation.to_dict(),
             "answer": [observed.to_dict() for observed in self.answer],
+            "answer_symptom": [observed.to_dict() for observed in self.answer_symptom],
             "recommendation": None if self.recommendation is None else self.recommendation.to_dict(),
             "refusal": self.refusal,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """All incidents that can be shown, run one after the other."""
+
+    reproductions: tuple[Reproduction, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether each came out as its file says."""
+        return all(found.good for found in self.reproductions)
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything for JSON."""
+        return {"good": self.good, "reproductions": [found.to_dict() for found in self.reproductions]}
+
+
+def survey(
+    incidents: Iterable[Incident], *, answer: bool = True, on_progress: Progress = lambda text: None
+) -> Survey:
+    """Run every incident that can be shown; the arguments are those of :func:`reproduce`."""
+    found = []
+    for incident in incidents:
+        if incident.not_reproduced is None:
+            on_progress(f"{incident.id} {incident.title}")
+            found.append(reproduce(incident, answer=answer))
+    return Survey(reproductions=tuple(found))
 
 
 def incident_to_dict(incident: Incident) -> dict[str, object]:
@@ -175,24 +205,25 @@ def reproduce(
     cured_runs = [] if fixed is None else _runs(fixed, seeds, engine)
     found: Recommendation | None = None
     refusal = ""
-    observed: tuple[Observed, ...] = ()
+    answer_runs: list[Result] = []
     if answer and incident.target is not None:
         on_progress("what the recommender says")
         found, refusal = _answer(incident, incident.target)
         if found is not None:
             recommended = scenario.with_(queue=found.scenario.queue, consumers=found.scenario.consumers)
-            observed = _observed(incident.answer, _runs(recommended, seeds, "kernel"))
+            answer_runs = _runs(recommended, seeds, "kernel")
     return Reproduction(
         incident=incident,
         seeds=seeds,
         symptom=_observed(incident.symptom, runs),
         fixed=_observed(incident.symptom, cured_runs) if cured_runs else (),
-        after_fix=_observed(incident.after_fix, cured_runs),
+        after_fix=_observed(incident.after_fix, cured_runs) if cured_runs else (),
         explanation=explanation,
         rules=_rules(incident, explanation),
         recommendation=found,
         refusal=refusal,
-        answer=observed,
+        answer=_observed(incident.answer, answer_runs) if answer_runs else (),
+        answer_symptom=_observed(incident.symptom, answer_runs) if answer_runs else (),
     )
 
 

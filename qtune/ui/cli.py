@@ -232,6 +232,7 @@ def alerts(
 @app.command(short_help="List real incidents, or run one: what broke, its fix, and the recommended one.")
 def lab(
     name: Annotated[str | None, typer.Argument(help="An incident such as A1, or a file of one.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Run all of them, for a minute or two.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the incidents of the lab, or run one.
@@ -240,6 +241,13 @@ def lab(
     recommender is asked about the same workload, and its answer is simulated too. When a run does not show what the
     incident says, the exit code is 1.
     """
+    if name is not None and every:
+        raise typer.BadParameter("give either a name or --all", param_hint="--all")
+    if every:
+        with progress() as steps:
+            make_ready(steps)
+            _finish(qtune.describe(qtune.lab.survey(qtune.lab.incidents(), on_progress=steps.at)), as_json)
+        return
     if name is None:
         _finish(qtune.describe(qtune.lab.incidents()), as_json)
         return
