@@ -46,7 +46,7 @@ def _workers_and_rate(setup: Setup) -> Iterator[Finding]:
 
     Before a backlog a worker asks again as soon as it is free, whatever the load.
     """
-    downstream, service_s = setup.downstream, setup.service.mean
+    downstream, service_s = setup.downstream, setup.call_s
     if downstream is None or not downstream.rejects or downstream.rate_per_s is None or service_s <= 0.0:
         return
     asked_per_s, rate_per_s = setup.workers / service_s, downstream.rate_per_s

@@ -248,7 +248,8 @@ def _in_flight(setup: Setup, demand_per_s: float) -> Iterator[Finding]:
     if not quota or work.deliveries <= 0.0:
         return
     left = max(0.0, 1.0 - work.settles / work.deliveries) if not setup.abandons else 0.0
-    held_s = work.handler_s / work.deliveries + left * setup.semantics.lock_s
+    call_s = setup.call_s if setup.most_per_call > 1 else work.handler_s / work.deliveries
+    held_s = call_s + left * setup.semantics.lock_s
     text = (
         f"a delivery is locked for {format_duration(held_s)} on average, so that at {format_rate(demand_per_s)} "
         f"{demand_per_s * held_s:,.0f} would be in flight; the broker lets {quota:,} be"
