@@ -11,13 +11,14 @@ from engine_random import MOST_SEED, Fields, Pick, Whole
 from qtune.distributions import Constant, Distribution, Empirical, Exponential, Lognormal
 from qtune.engine import streams
 from qtune.engine.plan import LINK_SLIDING, Plan
+from qtune.result import CALL_OPS
 
 HAPPENS = {
     *("a worker was idle", "waited for a worker", "waited at the broker", "landed after it was handed out"),
     *("credit when taken", "credit when settled", "waited for a core", "a core between handler and settle"),
     *("several at one instant", "no time in the handler", "given service times", "piecewise rate"),
     *("open in a handler", "open in the buffer", "open on the way", "open at the broker", "slow for a while"),
-    *("a lock that could run out", "a renewer that is not needed"),
+    *("a lock that could run out", "a renewer that is not needed", "a limit that is not used up"),
 }
 
 
@@ -49,6 +50,7 @@ def any_line(pick: Pick, whole: Whole) -> Plan:
         renew_after_s=0.5 * lock_s if renewers else 0.0,
         renew_max_s=3.0 * lock_s if renewers else 0.0,
         **_settings_without_effect(pick),
+        **_limits(pick, rate_per_s, horizon_s),
         **_slowness(pick, horizon_s),
         **_times(pick, whole, rate_per_s, horizon_s, service_s),
     )
@@ -82,6 +84,22 @@ def _settings_without_effect(pick: Pick) -> Fields:
         "serves_any_receiver": pick(True, False),
         "over_limit_fails": pick(True, False),
         "short_poll_steps": pick(0, streams.chance_steps(0.5)),
+    }
+
+
+def _limits(pick: Pick, rate_per_s: float, horizon_s: float) -> Fields:
+    """One limit or two that nearly suffice, or do; costs are in the order of the codes of calls."""
+    count = pick(0, 0, 1, 2)
+    period_s = pick(1.0, 0.1 * horizon_s, 0.5 / rate_per_s)
+    allowed = [pick(2.0, 4.0, 8.0) * max(1.0, rate_per_s * period_s) for _ in range(count)]
+    costs = [[pick(0.0, 1.0, 0.1) for _ in CALL_OPS] for _ in range(2 * count)]
+    return {
+        "limit_credits": np.array(allowed),
+        "limit_period_s": np.full(count, period_s),
+        "limit_start_s": np.array([pick(0.0, 0.3) * horizon_s for _ in range(count)]),
+        "limit_end_s": np.array([pick(np.inf, 0.7 * horizon_s) for _ in range(count)]),
+        "limit_call_cost": np.array(costs[:count]).ravel(),
+        "limit_message_cost": np.array(costs[count:]).ravel(),
     }
 
 
@@ -158,6 +176,7 @@ def happened(plan: Plan, rows: Rows) -> set[str]:
         "open at the broker": (messages["delivery"] < 0).any(),
         "slow for a while": plan.slow_factor.size > 0,
         "a lock that could run out": plan.lock_s <= plan.horizon_s,
+        "a limit that is not used up": plan.limit_credits.size > 0,
         "a renewer that is not needed": plan.renewers > 0 and plan.renew_after_s <= plan.horizon_s,
     }
     return {name for name, it_did in found.items() if it_did}

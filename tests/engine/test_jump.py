@@ -18,6 +18,9 @@ from qtune.distributions import Constant, Exponential
 from qtune.engine.kernel import Chunk, by_events, by_jumps, stream
 from qtune.engine.kernel.jumpable import FOLLOWED, IDLE, LOOKED_AT, WATCHED, jumps, jumps_surely
 from qtune.engine.plan import LINK_BURST, POLL, Plan
+from qtune.engine.planning import make_plan
+from qtune.result import CALL_OPS, OP_SETTLE
+from qtune.scenario import Scenario
 
 SECOND = Exponential(mean=1.0)
 NAMED = FOLLOWED | WATCHED | IDLE | LOOKED_AT
@@ -125,6 +128,21 @@ def test_the_random_plans_try_all_that_the_jump_loop_names() -> None:
         assert len(values) > 1, f"{name} is always {values}"
 
 
+def settles_each_second(most: float) -> dict[str, Any]:
+    """The fields of a plan with a limit on settles."""
+    costs = np.array([float(op == OP_SETTLE) for op in range(len(CALL_OPS))])
+    return {
+        "limit_credits": np.array([most]),
+        "limit_period_s": np.ones(1),
+        "limit_start_s": np.zeros(1),
+        "limit_end_s": np.full(1, np.inf),
+        "limit_call_cost": costs,
+        "limit_message_cost": 0.0 * costs,
+        "throttled_wait_s": np.ones(3),
+        "failed_wait_s": np.ones(3),
+    }
+
+
 @pytest.mark.parametrize(
     "late",
     [
@@ -133,10 +151,11 @@ def test_the_random_plans_try_all_that_the_jump_loop_names() -> None:
         pytest.param(
             {"lock_s": 50.0, "renewers": 1, "renew_after_s": 5.0, "renew_max_s": 60.0}, id="a renewal"
         ),
+        pytest.param(settles_each_second(0.4), id="a refused settle"),
     ],
 )
 def test_where_a_lock_runs_out_the_slot_calendar_is_run(late: dict[str, Any]) -> None:
-    """The jump loop gives up when a lock runs out or is renewed, and the run has the reference's rows all the same."""
+    """The jump loop gives up when a lock runs out or is renewed, or a limit is used up; the rows are right anyway."""
     plan = queue_plan(
         **{"workers": 2, "in_hand_limit": 10, **late},
         horizon_s=30.0,
@@ -159,6 +178,35 @@ def test_a_settle_just_in_time_is_in_time() -> None:
         assert rows.messages["settled_s"][0] == 6.0
 
 
+def test_a_limit_must_have_something_left() -> None:
+    """Two settles in one period are within a limit of three, and are taken for too many by a limit of two."""
+    fields = {
+        "workers": 2,
+        "in_hand_limit": 10,
+        "horizon_s": 30.0,
+        "tables": tables(service=Constant(value=6.0)),
+    }
+    three, two = (queue_plan(**fields, **settles_each_second(most), **at_once(4)) for most in (3.0, 2.0))
+    assert difference(by_jumps(three), run("reference", three)) is None
+    assert by_jumps(two) is None
+    assert difference(run("kernel", two), run("reference", two)) is None
+
+
+def test_a_service_bus_processor_is_run_by_jumps() -> None:
+    """One instance with a sliding link, as the shipped model has it, goes by jumps, and two instances do not."""
+    scenario = Scenario(
+        arrivals={"kind": "poisson", "rate": "40/s"},
+        service_time={"family": "lognormal", "mean": "50ms", "cv": 1.0},
+        queue={"provider": "servicebus", "tier": "standard"},
+        consumers={"workers": 4, "client": "azure-processor", "prefetch": 20},
+        horizon="60s",
+    )
+    plan = make_plan(scenario, 1)
+    assert jumps(plan)
+    assert difference(by_jumps(plan), run("reference", plan)) is None
+    assert not jumps(replace(plan, consumers=2))
+
+
 def test_a_run_by_jumps_is_streamed_where_it_cannot_give_up() -> None:
     """Rows taken away during a run by jumps are, put together, the rows of a run that keeps them."""
     plan = replace(MM8, horizon_s=40_000.0, sample_every_s=100.0, lock_s=NEVER_S)
@@ -174,9 +222,9 @@ def test_a_run_by_jumps_is_streamed_where_it_cannot_give_up() -> None:
 
 
 def test_a_run_that_may_give_up_is_streamed_by_the_slot_calendar() -> None:
-    """Rows that were handed over cannot be taken back: with locks that may run out a stream is left to the calendar."""
+    """Rows that were handed over cannot be taken back: where it may, the calendar runs it."""
     renewed = {"renewers": 1, "renew_after_s": MM8.horizon_s, "renew_max_s": NEVER_S}
-    for other in ({"lock_s": MM8.horizon_s}, renewed):
+    for other in ({"lock_s": MM8.horizon_s}, renewed, settles_each_second(1000.0)):
         assert jumps(replace(MM8, **other))
         assert not jumps_surely(replace(MM8, **other))
 

@@ -9,7 +9,7 @@ import numpy as np
 from qtune.engine.kernel.compiled import COMPILED
 from qtune.engine.kernel.growth import grown
 from qtune.engine.kernel.jump import INEXACT, jump, make_jump_world, write_states
-from qtune.engine.kernel.jumpable import jumps, jumps_surely
+from qtune.engine.kernel.jumpable import jumps, jumps_surely, within_limits
 from qtune.engine.kernel.loop import advance, begin
 from qtune.engine.kernel.stream import Chunk, make_room, rest
 from qtune.engine.kernel.workers import SETTLING
@@ -49,7 +49,9 @@ def by_jumps(plan: Plan) -> Tables | None:
             return None
         world = grown(world, code)
     write_states(world, plan)
-    return _tables(world)
+    tables = _tables(world)
+    _, deliveries, calls, _ = tables
+    return tables if within_limits(plan, deliveries["locked_s"], calls["end_s"]) else None
 
 
 def stream(plan: Plan, take: Callable[[Chunk], None]) -> Array:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from qtune.engine.plan import LINK_SLIDING, Plan
+from qtune.engine.plan import LINK_SLIDING, Floats, Numbers, Plan
+from qtune.result import CALL_OPS, OP_RECEIVE, OP_SETTLE
 
 FOLLOWED: Final = frozenset(
     {"seed", "horizon_s", "sample_every_s", "tables", "slow_start_s", "slow_end_s", "slow_factor"}
@@ -23,8 +24,13 @@ FOLLOWED: Final = frozenset(
 WATCHED: Final = frozenset(
     {"lock_s", "renewers", "renew_after_s", "renew_max_s", "drops_expired", "accepts_late"}
     | {"max_deliveries", "redelivers_first", "abandons", "backoff_s"}
+    | {"limit_credits", "limit_period_s", "limit_start_s", "limit_end_s", "limit_call_cost"}
+    | {"limit_message_cost"}
 )
-"""What changes nothing as long as no lock runs out or is renewed and no handler fails; the jump loop watches locks."""
+"""What changes nothing as long as no lock runs out or is renewed, no limit is used up, and no handler fails.
+
+The jump loop watches the locks, and :func:`within_limits` looks at the limits when it is done.
+"""
 
 IDLE: Final = frozenset(
     {"batch", "wait_s", "refill_at", "prefetch", "linger_s", "keepalive_s", "idle_pause_s", "settle_batch"}
@@ -39,7 +45,7 @@ LOOKED_AT: Final = frozenset({"discipline", "retention_s"})
 
 
 def jumps(plan: Plan) -> bool:
-    """Whether the jump loop is exact for this plan, unless a lock runs out or has to be renewed in the run itself.
+    """Whether the jump loop is exact for this plan, unless it turns out that a lock ran out or a limit was used up.
 
     One link pushes messages to one pool of workers, each message is settled by itself, and none comes back.
     """
@@ -52,9 +58,35 @@ def jumps(plan: Plan) -> bool:
 
 
 def jumps_surely(plan: Plan) -> bool:
-    """Whether the same holds whatever happens in the run: no lock is short enough to run out or to be renewed."""
+    """Whether the same holds whatever happens in the run: no lock is so short, and there are no limits."""
     watched_s = min(plan.lock_s, plan.renew_after_s) if plan.renewers else plan.lock_s
-    return jumps(plan) and watched_s > plan.horizon_s
+    return jumps(plan) and watched_s > plan.horizon_s and plan.limit_credits.size == 0
+
+
+def within_limits(plan: Plan, locked_s: Floats, settled_s: Floats) -> bool:
+    """Whether no rate limit can have refused or held up anything: what a period used is below its credits.
+
+    locked_s, settled_s: when messages were pushed, and when settles took effect, each in the order of time. All that a
+    period used is looked at together, in whatever order it came; so a limit that its last call used up counts too.
+    """
+    for limit in range(plan.limit_credits.size):
+        of_call, of_message = (
+            cost[limit * len(CALL_OPS) :] for cost in (plan.limit_call_cost, plan.limit_message_cost)
+        )
+        used = of_message[OP_RECEIVE] * _each_period(plan, limit, locked_s)
+        used += (of_call[OP_SETTLE] + of_message[OP_SETTLE]) * _each_period(plan, limit, settled_s)
+        if (used >= plan.limit_credits[limit]).any():
+            return False
+    return True
+
+
+def _each_period(plan: Plan, limit: int, time_s: Floats) -> Numbers:
+    """How many of these instants are in each period of a limit, and in the time for which it holds."""
+    period_s = plan.limit_period_s[limit]
+    starts_s = np.arange(int(plan.horizon_s / period_s) + 3) * period_s
+    held_s = np.searchsorted(time_s, [plan.limit_start_s[limit], plan.limit_end_s[limit]])
+    each: Numbers = np.diff(np.searchsorted(time_s[slice(*held_s)], starts_s))
+    return each
 
 
 def _defaults() -> dict[str, Any]:
