@@ -74,23 +74,33 @@ class Consumers(Record):
 class Retry(Record):
     """Attempts of a handler inside one delivery; the worker keeps the message meanwhile.
 
-    attempts counts the first try. The wait before attempt k + 2 is base * factor^k, at most ceiling.
+    attempts counts the first try. The wait before attempt k + 2 is base * factor^k, at most ceiling, and shorter by a
+    random part of the share ``jitter`` of it: 100% is what AWS calls full jitter, 50% equal jitter.
     """
 
     attempts: Annotated[int, whole(at_least=1, at_most=MOST_ATTEMPTS)]
     base_s: Seconds = 0.0
     factor: Annotated[float, number(at_least=1.0)] = 1.0
     ceiling_s: Seconds | None = None
+    jitter: Fraction = 0.0
 
     @model_validator(mode="after")
     def _ceiling_is_above(self) -> Retry:
         if self.ceiling_s is not None and self.ceiling_s < self.base_s:
             message = f"the first wait (base: {format_duration(self.base_s)}) is already longer than this"
             raise wrong_at(("ceiling_s",), self.ceiling_s, message)
+        if self.jitter and not any(self.waits_s()):
+            message = "there is no wait that could vary: give a base, or leave jitter out"
+            raise wrong_at(("jitter",), self.jitter, message)
         return self
 
+    @property
+    def mean_waits_s(self) -> tuple[float, ...]:
+        """The same waits on average over their jitter."""
+        return tuple(wait_s * (1.0 - 0.5 * self.jitter) for wait_s in self.waits_s())
+
     def waits_s(self) -> tuple[float, ...]:
-        """The wait before the second, third, ... attempt, in seconds; computed by repeated multiplication."""
+        """The longest wait before the second, third, ... attempt, in seconds; computed by repeated multiplication."""
         waits, wait_s = [], self.base_s
         for _ in range(self.attempts - 1):
             capped = wait_s if self.ceiling_s is None else min(wait_s, self.ceiling_s)

@@ -6,12 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from qtune.records import Record, Seconds, whole, wrong_at
+from qtune.records import Fraction, Record, Seconds, whole, wrong_at
 
 
 class Handler(Record):
     """How handlers take messages: one at a time, or the whole batch of a receive in one call.
 
+    cpu_share: the part of a handler's time that holds one of its instance's cores; the rest waits for something else.
+        A core is held in one piece, in the order of asking, as by threads that are not interrupted. Where the system
+        shares a core in slices instead, the mean wait for it is 2 / (1 + cv^2) times that: equal for exponential times,
+        double for constant ones, shorter for times that vary more (M/G/1, processor sharing against first come).
     takes: "message" or "batch".
     most: most messages in one call; None: all that a receive can bring. What is beyond it waits for the next call.
     batch_time: a call works for the sum of its messages' service times ("sum", one after the other inside the handler)
@@ -23,6 +27,7 @@ class Handler(Record):
     A None that applies takes the default: "sum", 0 s and "whole".
     """
 
+    cpu_share: Fraction = 0.0
     takes: Literal["message", "batch"] = "message"
     most: Annotated[int, whole(at_least=2)] | None = None
     batch_time: Literal["sum", "longest"] | None = None

@@ -113,6 +113,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "failures": {"on_failure": "lock_expiry", "retry": {"attempts": 5, "base_s": 0.01}},
         "downstream": {"connections": 3, "when_full": "reject"},
     },
+    "handlers on cores": {
+        "queue": SQS,
+        "handler": {"cpu_share": 0.5},
+        "consumers": {"workers": 12, "cores": 2, "receive_wait_s": 20.0},
+    },
     "client cores": {
         "queue": SQS,
         "consumers": {"workers": 400, "receive_wait_s": 20.0},

@@ -80,6 +80,7 @@ FROM_SETTINGS = {
     *("throttled for a while", "throttled with a quota of retries", "throttled without another try"),
     *("batches by poll", "batches by a burst link", "a batch fails whole", "a batch fails in part"),
     *("batches by the sum of their work", "batches by the longest of their work"),
+    *("waits that vary", "handlers on a core", "handlers on a core for a downstream"),
     *("downstream of few connections", "downstream with a pace", "downstream that refuses"),
 }
 FROM_ROWS = {
@@ -178,6 +179,9 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "a batch fails in part": not plan.batch_fails_whole and several and _part_failed(result),
         "batches by the sum of their work": not plan.batch_longest and several,
         "batches by the longest of their work": plan.batch_longest and several,
+        "waits that vary": plan.backoff_jitter > 0.0 and bool((result.deliveries["attempts"] > 1).any()),
+        "handlers on a core": plan.cpu_share > 0.0,
+        "handlers on a core for a downstream": plan.cpu_share > 0.0 and plan.has_downstream,
         "downstream of few connections": plan.downstream_connections > 0,
         "downstream with a pace": plan.downstream_gap_s > 0.0,
         "downstream that refuses": plan.downstream_rejects,

@@ -111,7 +111,7 @@ def _scenario_like(
 
 
 def _downstream_of(plan: Plan) -> Downstream | None:
-    if not plan.attempt_waits:
+    if not plan.has_downstream:
         return None
     gap_s = plan.downstream_gap_s
     return Downstream(

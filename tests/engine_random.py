@@ -280,6 +280,8 @@ def _client(pick: Pick, lock_s: float, workers: int) -> Fields:
         "fail_steps": streams.chance_steps(pick(0.0, 0.02, 0.3)),
         "poison_steps": streams.chance_steps(pick(0.0, 0.0, 0.05)),
         "abandons": pick(True, False),
+        "backoff_jitter": pick(0.0, 0.5, 1.0),
+        "cpu_share": pick(0.0, 0.0, 0.0, 0.0, 0.3, 1.0),
         "backoff_s": np.array(pick((), (0.01,), (0.1, 0.3, 0.9))),
         "drops_expired": pick(False, False, True),
         "renewers": renewers,

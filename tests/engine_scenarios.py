@@ -138,6 +138,7 @@ def _service_time(pick: Pick, mean_s: float, arrivals: str) -> Section:
 
 def _failures(pick: Pick, service_s: float) -> Section:
     retry = {"attempts": 3, "base_s": 0.5 * service_s, "factor": 3.0, "ceiling_s": service_s}
+    retry["jitter"] = pick(0.0, 0.5)
     return {
         "rate": pick(0.0, 0.02, 0.3),
         "poison": pick(0.0, 0.0, 0.05),
@@ -164,9 +165,10 @@ def _handler(pick: Pick, service_s: float, queue: Section, consumers: Section) -
     ordered = queue.get("type") == "fifo" and consumers.get("keep_group_order") is not False
     can = brings > 1 and not ordered and polling != "permits" and consumers.get("client") != "azure-processor"
     if not can or pick(False, False, True):
-        return {"takes": "message"}
+        return {"takes": "message", "cpu_share": pick(0.0, 0.0, 0.4)}
     return {
         "takes": "batch",
+        "cpu_share": pick(0.0, 0.0, 0.4),
         "most": pick(None, 2, brings),
         "batch_time": pick("sum", "longest"),
         "per_call_s": pick(None, 0.5 * service_s),

@@ -201,9 +201,10 @@ def _cores(setup: Setup) -> list[Ceiling]:
     settles = work.settles / behaviour.settle_batch
     receives = 0.0 if behaviour.discipline == "link_sliding" else work.deliveries / setup.most_per_receive
     need_s = work.deliveries * behaviour.message_cost_s + (receives + settles) * behaviour.call_cost_s
+    need_s += work.attempts * setup.call_s * setup.handler.cpu_share
     if need_s <= 0.0:
         return []
-    formula = "client cores / client CPU time per message"
+    formula = "client cores / CPU time of client and handler per message"
     return [Ceiling(resource="client cores", places=setup.cores, held_s=need_s, formula=formula)]
 
 
@@ -260,7 +261,8 @@ def _downstream(setup: Setup) -> list[Ceiling]:
     if downstream is None or attempts <= 0.0:
         return found
     if downstream.connections is not None:
-        held_s, formula = attempts * setup.call_s, "connections / service time"
+        held_s = attempts * setup.call_s * (1.0 - setup.handler.cpu_share)
+        formula = "connections / service time without a core"
         found.append(
             Ceiling(
                 resource="downstream connections",

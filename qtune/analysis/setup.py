@@ -222,7 +222,7 @@ def work_of(scenario: Scenario, service_mean_s: float) -> Work:
     bound that is built on this on the safe side.
     """
     failures = scenario.failures
-    waits_s = failures.retry.waits_s() if failures.retry else ()
+    waits_s = failures.retry.mean_waits_s if failures.retry else ()
     most = scenario.semantics().max_deliveries
     normal = _work(failures.rate, failures.attempts, waits_s, most, service_mean_s)
     poison = _work(1.0, failures.attempts, waits_s, most or 1, service_mean_s)
@@ -244,7 +244,7 @@ def _refused_s(scenario: Scenario) -> float:
     downstream, failures, most = scenario.downstream, scenario.failures, scenario.semantics().max_deliveries
     if downstream is None or not downstream.rejects or not most:
         return math.inf
-    waits_s = failures.retry.waits_s() if failures.retry else ()
+    waits_s = failures.retry.mean_waits_s if failures.retry else ()
     return most * (failures.attempts * (downstream.refusal_s or 0.0) + sum(waits_s))
 
 

@@ -50,7 +50,7 @@ class Summary:
     arrivals_per_s, goodput_per_s, throughput_per_s: messages due, messages completed, handlers ended.
     capacity_per_s: the ceiling from theory. offered_load: erlangs by the plan. utilization: measured share
     of worker
-        time in handlers. client_core_utilization: the same of the client's cores.
+        time in handlers. client_core_utilization: the same of the client's cores, for its own and its handlers' work.
     downstream_utilization: the same of a downstream's connections. refusals: attempts per run that it refused.
     amplification: deliveries per message delivered. duplicates: share of messages handled with success
     twice or more. lost_locks, handler_calls, wasted_handler_calls (the lock was lost before they were settled),

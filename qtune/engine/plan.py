@@ -120,6 +120,12 @@ class Plan:
         default_factory=lambda: NO_FLOATS
     )  # wait before the 2nd, 3rd ... attempt inside one delivery
 
+    backoff_jitter: float = 0.0  # a wait is shorter by a random part of this share of it
+
+    # The part of an attempt's service that needs one of the consumer's cores: first that, in the order of asking and
+    # without being interrupted, and then the rest without a core.
+    cpu_share: float = 0.0
+
     # A handler takes up to so many of the messages that its receiver has, in one call; 1: single messages. It works on
     # them for a time of its own and the sum of theirs, or the longest.
     handler_batch: int = 1
@@ -274,6 +280,11 @@ class Plan:
     @property
     def attempt_waits(self) -> bool:
         """Whether an attempt of a handler may have to wait for what handlers share."""
+        return self.has_downstream or self.cpu_share > 0.0
+
+    @property
+    def has_downstream(self) -> bool:
+        """Whether attempts need a downstream."""
         return self.downstream_connections > 0 or self.downstream_gap_s > 0.0
 
     @property

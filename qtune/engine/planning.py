@@ -78,6 +78,8 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         poison_steps=streams.chance_steps(scenario.failures.poison),
         abandons=scenario.failures.on_failure == "abandon",
         backoff_s=np.array(retry.waits_s() if retry else (), np.float64),
+        backoff_jitter=retry.jitter if retry else 0.0,
+        cpu_share=scenario.handler.cpu_share,
         **_handling(scenario.handler, behaviour),
         **_downstream(scenario.downstream),
         **_sending(scenario.producers),

@@ -46,7 +46,8 @@ GROUP: Final = 24
 SEND_BATCH: Final = 25
 ENTRY: Final = 26
 HAND_OUT: Final = 27
-STREAMS: Final = 28
+BACKOFF: Final = 28
+STREAMS: Final = 29
 
 NEXT_SEEN: Final = 1 << 32
 """The messages that one poll may see are told apart by the first field's high bits."""

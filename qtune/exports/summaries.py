@@ -28,7 +28,12 @@ _WORK: Final = (
 )
 _USE: Final = (
     ("utilization", "workers", "share", "of the time in handlers"),
-    ("client_core_utilization", "cores", "share", "of the time in the client library"),
+    (
+        "client_core_utilization",
+        "cores",
+        "share",
+        "of the time, for the client library and what handlers need of them",
+    ),
     ("batch_efficiency", "batches", "share", "of the largest receive, when one brings messages"),
     ("empty_receives_per_s", "empty receives", "", "calls that bring nothing"),
     ("refused_calls_per_s", "refused calls", "", "attempts that were throttled or failed"),

@@ -6,14 +6,15 @@ from qtune.engine import streams
 from qtune.engine.kernel.background import settle_in_background
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.compiled import rare, step
-from qtune.engine.kernel.downstream import REFUSED, ask, service_s
+from qtune.engine.kernel.downstream import REFUSED, serve, service_s
 from qtune.engine.kernel.draws import happens
 from qtune.engine.plan import LINK_BURST, SETTLE_BATCH, SETTLE_CONCURRENT
 from qtune.result import DELIVERY_DROPPED, DELIVERY_FAILED
 
 # The last phases of a worker (the others are in workers.py).
 BATCH_ATTEMPTING = 13
-BATCH_HANDLING = 14
+BATCH_ASKING = 14
+BATCH_HANDLING = 15
 
 
 @step
@@ -84,21 +85,20 @@ def batch_s(w, worker):  # type: ignore[no-untyped-def]
 
 @rare
 def batch_is_due(w, worker, now_s):  # type: ignore[no-untyped-def]
-    """A call asks the downstream, or ends; True when its worker has nothing left to do."""
+    """A call begins on a core, or goes on without, or ends; True when its worker has nothing left to do."""
     p = w.plan
     row = w.workers[worker]
     if row.phase == BATCH_HANDLING:
         return batch_ends(w, worker, now_s)
     need_s = batch_s(w, worker)
-    start_s = ask(w, need_s, now_s)
-    row.attempts = 0 if start_s == REFUSED else 1
-    end_s = now_s + p.refusal_s
-    if start_s != REFUSED:
-        end_s = start_s + need_s
-        w.attempt_start_s[worker] = start_s
-        w.attempt_end_s[worker] = end_s
+    if row.phase == BATCH_ATTEMPTING and p.cpu_share > 0.0:
+        row.phase = BATCH_ASKING
+        set_slot(w, w.slots.workers + worker, compute(w, row.consumer, p.cpu_share * need_s, now_s))
+        return False
+    end_s = serve(w, worker, need_s, now_s)
+    row.attempts = 0 if end_s == REFUSED else 1
     row.phase = BATCH_HANDLING
-    set_slot(w, w.slots.workers + worker, end_s)
+    set_slot(w, w.slots.workers + worker, end_s if end_s != REFUSED else now_s + p.refusal_s)
     return False
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from qtune.engine import streams
-from qtune.engine.kernel.calendar import set_slot
+from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.compiled import rare, step
-from qtune.engine.kernel.draws import happens, value
+from qtune.engine.kernel.draws import happens, uniform, value
 
+# Phases of a worker in its attempts (the others are in workers.py).
 HANDLING = 4
-"""A worker's phase from its last attempt on (the others are in workers.py)."""
+ATTEMPTING = 10
+ASKING = 11
 
 REFUSED = -1.0
 
@@ -53,28 +55,54 @@ def service_s(w, message, key):  # type: ignore[no-untyped-def]
     return value(w, streams.SERVICE, streams.SERVICE, message, key)
 
 
+@step
+def wait_after(w, message, key, tries):  # type: ignore[no-untyped-def]
+    """The wait after so many attempts have failed, of which the last has this key."""
+    wait_s = w.backoff_s[tries - 1]
+    if w.plan.backoff_jitter > 0.0:
+        wait_s = wait_s * (1.0 - w.plan.backoff_jitter * uniform(w, streams.BACKOFF, message, key))
+    return wait_s
+
+
+@rare
+def serve(w, worker, need_s, now_s):  # type: ignore[no-untyped-def]
+    """When an attempt whose work on a core is done will be over, or REFUSED."""
+    p = w.plan
+    need_s = need_s - p.cpu_share * need_s
+    if not p.has_downstream:
+        return now_s + need_s
+    start_s = ask(w, need_s, now_s)
+    if start_s == REFUSED:
+        return REFUSED
+    w.attempt_start_s[worker] = start_s
+    w.attempt_end_s[worker] = start_s + need_s
+    return start_s + need_s
+
+
 @rare
 def attempt_in_turn(w, worker, now_s):  # type: ignore[no-untyped-def]
-    """A worker begins an attempt; it comes back for the next one, or when it is through with its last."""
+    """A worker begins an attempt on a core, or goes on without; it comes back for the next one, or after its last."""
     p = w.plan
     row = w.workers[worker]
     its = w.deliveries[row.delivery & (len(w.deliveries) - 1)]
     key = its.delivery_no * streams.ATTEMPTS_MOST + row.tries
     need_s = service_s(w, its.message, key)
-    start_s = ask(w, need_s, now_s)
-    if start_s == REFUSED:
-        fails = True
+    if row.phase == ATTEMPTING and p.cpu_share > 0.0:
+        row.phase = ASKING
+        set_slot(w, w.slots.workers + worker, compute(w, row.consumer, p.cpu_share * need_s, now_s))
+        return
+    end_s = serve(w, worker, need_s, now_s)
+    fails = True
+    if end_s == REFUSED:
         end_s = now_s + p.refusal_s
     else:
         row.attempts += 1
-        end_s = start_s + need_s
-        w.attempt_start_s[worker] = start_s
-        w.attempt_end_s[worker] = end_s
         fails = happens(w, streams.POISON, its.message, 0, p.poison_steps)
         fails = fails or happens(w, streams.FAIL, its.message, key, p.fail_steps)
     row.tries += 1
     if fails and row.tries <= len(w.backoff_s):
-        end_s = end_s + w.backoff_s[row.tries - 1]
+        end_s = end_s + wait_after(w, its.message, key, row.tries)
+        row.phase = ATTEMPTING
     else:
         row.phase = HANDLING
         row.succeeded = 0 if fails else 1

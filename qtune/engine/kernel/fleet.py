@@ -11,15 +11,15 @@ from math import inf, nan
 
 from qtune.engine import streams
 from qtune.engine.kernel.background import RELEASED, put
-from qtune.engine.kernel.batches import BATCH_ATTEMPTING, BATCH_HANDLING
+from qtune.engine.kernel.batches import BATCH_ASKING, BATCH_ATTEMPTING, BATCH_HANDLING
 from qtune.engine.kernel.broker import WAITING
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import rare
-from qtune.engine.kernel.downstream import HANDLING
+from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, HANDLING
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.receivers import ANSWERED, FREE, RESTING
 from qtune.engine.kernel.renewers import IDLE
-from qtune.engine.kernel.workers import AT_BROKER, ATTEMPTING, DEAD, PAUSED, SETTLING, TRYING_AGAIN
+from qtune.engine.kernel.workers import AT_BROKER, DEAD, PAUSED, SETTLING, TRYING_AGAIN
 from qtune.engine.plan import DRAINING, GONE, LINK_BURST, POLL, RUNNING, STARTING, STOPPING
 from qtune.result import DELIVERY_LOST, DELIVERY_OPEN
 
@@ -165,8 +165,8 @@ def has_nothing(w, consumer):  # type: ignore[no-untyped-def]
 def is_busy(w, worker):  # type: ignore[no-untyped-def]
     """Whether a worker is with a delivery."""
     phase = w.workers[worker].phase
-    batch = phase in (BATCH_ATTEMPTING, BATCH_HANDLING)
-    return batch or phase in (ATTEMPTING, HANDLING, AT_BROKER, SETTLING, TRYING_AGAIN)
+    batch = phase in (BATCH_ATTEMPTING, BATCH_ASKING, BATCH_HANDLING)
+    return batch or phase in (ATTEMPTING, ASKING, HANDLING, AT_BROKER, SETTLING, TRYING_AGAIN)
 
 
 @rare

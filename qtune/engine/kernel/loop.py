@@ -250,7 +250,7 @@ def sample(w, now_s):  # type: ignore[no-untyped-def]
     row.core_busy_s = b.core_busy_s
     row.instance_s = b.instance_s + (now_s - b.paid_until_s) * b.paid
     row.consumers = b.running
-    row.downstream_busy_s = worked_s(w, now_s) if p.attempt_waits else 0.0
+    row.downstream_busy_s = worked_s(w, now_s) if p.has_downstream else 0.0
     row.refusals = b.refusals
     row.unsent = b.unsent
     row.backlog = b.backlog

@@ -11,7 +11,7 @@ from qtune.engine.kernel.broker import add_call, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
-from qtune.engine.kernel.downstream import HANDLING, attempt_in_turn
+from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, HANDLING, attempt_in_turn, wait_after
 from qtune.engine.kernel.draws import happens, trip_s, value
 from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.ordering import bring_forward, next_place, skip_group
@@ -35,7 +35,6 @@ AT_BROKER = 5
 SETTLING = 6
 COMPUTING = 8
 TRYING_AGAIN = 9
-ATTEMPTING = 10
 DEAD = 12
 """Phase of a worker, and state of a receiver, that will not act again."""
 
@@ -127,7 +126,7 @@ def attempt(w, worker, message, delivery_no):  # type: ignore[no-untyped-def]
         tries += 1
         if not fails or tries > len(w.backoff_s):
             break
-        time_s = time_s + w.backoff_s[tries - 1]
+        time_s = time_s + wait_after(w, message, key, tries)
     row.succeeded = 0 if fails else 1
     row.attempts = tries
     row.finished_s = time_s
@@ -210,7 +209,7 @@ def worker_is_due(w, worker, now_s):  # type: ignore[no-untyped-def]
         set_slot(w, w.slots.workers + worker, served_s + row.half_s)
     elif row.phase == TRYING_AGAIN:
         begin_settle(w, worker, row.settles_all, now_s)
-    elif row.phase == ATTEMPTING:
+    elif row.phase == ATTEMPTING or row.phase == ASKING:
         attempt_in_turn(w, worker, now_s)
     elif row.phase >= BATCH_ATTEMPTING:
         if batch_is_due(w, worker, now_s):

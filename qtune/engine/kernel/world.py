@@ -99,6 +99,7 @@ _EXTRA: Final = [
     "slows",
     "fleet_changes",
     "attempt_waits",
+    "has_downstream",
 ]
 PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in _NUMBERS]
@@ -327,6 +328,7 @@ def _plan_record(plan: Plan) -> Array:
     record["slows"] = plan.slows
     record["fleet_changes"] = plan.fleet_changes
     record["attempt_waits"] = plan.attempt_waits
+    record["has_downstream"] = plan.has_downstream
     record["most_at_once"] = _most_at_once(plan)
     return record
 

@@ -48,13 +48,7 @@ class BatchWorker(Worker):
         served = True
         if plan.attempt_waits:
             yield self.slot.at(self.started_s)
-            start_s = self.model.downstream.ask(need_s := self.batch_s(taken))
-            served = start_s is not None
-            if start_s is None:
-                end_s = clock.now + plan.refusal_s
-            else:
-                end_s = start_s + need_s
-                self.attempt_s = start_s, end_s
+            served, end_s = yield from self.serve(self.batch_s(taken))
         else:
             end_s = self.started_s + self.batch_s(taken)
         yield self.slot.at(end_s)

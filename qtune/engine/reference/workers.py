@@ -144,26 +144,44 @@ class Worker:
             attempt += 1
             if not fails or attempt > self.plan.backoff_s.size:
                 return not fails, attempt, time_s
-            time_s = time_s + float(self.plan.backoff_s[attempt - 1])
+            time_s = time_s + self.backoff_s(message, key, attempt)
 
     def attempt_in_turn(self, message: int, delivery_no: int) -> Generator[Any, Any, tuple[bool, int]]:
-        """The same where attempts share a downstream: each asks it when it begins, and only some are served."""
+        """The same where attempts share cores or a downstream: each asks when it begins, and some may be refused."""
         attempt = served = 0
         while True:
             key = delivery_no * streams.ATTEMPTS_MOST + attempt
-            need_s = self.service_s(message, key)
-            start_s = self.model.downstream.ask(need_s)
-            if start_s is None:
-                fails, end_s = True, self.clock.now + self.plan.refusal_s
-            else:
-                fails, end_s = self.fails(message, key), start_s + need_s
-                self.attempt_s = start_s, end_s
-                served += 1
+            taken_on, end_s = yield from self.serve(self.service_s(message, key))
+            served += taken_on
+            fails = not taken_on or self.fails(message, key)
             attempt += 1
             if not fails or attempt > self.plan.backoff_s.size:
                 yield self.slot.at(end_s)
                 return not fails, served
-            yield self.slot.at(end_s + float(self.plan.backoff_s[attempt - 1]))
+            yield self.slot.at(end_s + self.backoff_s(message, key, attempt))
+
+    def serve(self, need_s: float) -> Generator[Any, Any, tuple[bool, float]]:
+        """Work on a core first, then ask the downstream for the rest: whether it is taken on, and when this is over."""
+        plan, downstream = self.plan, self.model.downstream
+        if plan.cpu_share > 0.0:
+            cpu_s = plan.cpu_share * need_s
+            need_s = need_s - cpu_s
+            yield self.slot.at(self.consumer.compute(cpu_s))
+        if not plan.has_downstream:
+            return True, self.clock.now + need_s
+        start_s = downstream.ask(need_s)
+        if start_s is None:
+            return False, self.clock.now + plan.refusal_s
+        self.attempt_s = start_s, start_s + need_s
+        return True, start_s + need_s
+
+    def backoff_s(self, message: int, key: int, attempt: int) -> float:
+        """The wait after so many attempts have failed, of which the last has this key."""
+        wait_s, plan = float(self.plan.backoff_s[attempt - 1]), self.plan
+        if plan.backoff_jitter > 0.0:
+            part = self.model.draws.uniform(streams.BACKOFF, message, key)
+            wait_s = wait_s * (1.0 - plan.backoff_jitter * part)
+        return wait_s
 
     def service_s(self, message: int, key: int) -> float:
         """How long one attempt works."""
