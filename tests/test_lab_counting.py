@@ -9,7 +9,7 @@ import pytest
 from handmade import fcfs, scenario_of
 
 from qtune.lab import MEASURES
-from qtune.result import CALL, CALL_EMPTY, OP_RECEIVE, OP_SEND, Result
+from qtune.result import CALL, CALL_EMPTY, DELIVERY_LOST, OP_RECEIVE, OP_SEND, Result
 
 NAN = float("nan")
 
@@ -60,6 +60,8 @@ def value(name: str, result: Result) -> float:
         ("longest_silence_s", 8.0),
         ("in_flight_most", 1.0),
         ("largest_receive", 1.0),
+        ("killed_at_work", 0.0),
+        ("first_scale_in_s", NAN),
         ("empty_receives", 0.0),
         ("missed_receives", 0.0),
         ("sent_per_s", 0.03),
@@ -107,3 +109,23 @@ def test_a_warm_up_is_left_out() -> None:
     warm = replace(result, scenario=scenario_of(horizon_s=100.0, warm_up_s=50.0))
     assert value("goodput_per_s", warm) == 0.0
     assert value("sent_per_s", warm) == 0.0
+
+
+def test_instances_that_come_and_go_are_counted_as_sampled() -> None:
+    """With one instance, then four, two and three, the most is four, and the first is removed half-way."""
+    result = run_of()
+    states = result.states.copy()
+    states["consumers"] = np.repeat([1, 4, 2, 3], [50, 50, 50, 51])
+    varied = replace(result, states=states)
+    assert value("most_instances", varied) == 4.0
+    assert value("first_scale_in_s", varied) == 50.0
+    assert value("fewest_instances_after_scale_out", varied) == 2.0
+
+
+def test_a_handler_whose_instance_is_killed_is_counted() -> None:
+    """A delivery that is lost while a handler has it is one killed at work, and one that waits is not."""
+    result = run_of()
+    deliveries = result.deliveries.copy()
+    deliveries["outcome"][:2] = DELIVERY_LOST
+    deliveries["started_s"][1] = NAN
+    assert value("killed_at_work", replace(result, deliveries=deliveries)) == 1.0

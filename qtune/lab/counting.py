@@ -12,7 +12,15 @@ from qtune.analysis.cost import HOURS_PER_MONTH, billed_requests
 from qtune.analysis.intervals import Floats
 from qtune.analysis.measures import measures_of
 from qtune.analysis.setup import setup_of
-from qtune.result import CALL_EMPTY, MESSAGE_COMPLETED, MESSAGE_DEAD_LETTERED, OP_RECEIVE, OP_SEND, Result
+from qtune.result import (
+    CALL_EMPTY,
+    DELIVERY_LOST,
+    MESSAGE_COMPLETED,
+    MESSAGE_DEAD_LETTERED,
+    OP_RECEIVE,
+    OP_SEND,
+    Result,
+)
 
 _DAY_S: Final = 86_400.0
 _DAYS_PER_MONTH: Final = HOURS_PER_MONTH / 24.0
@@ -182,6 +190,30 @@ def sent_per_s(result: Result) -> float:
 def in_flight_most(result: Result) -> float:
     """The most messages that were locked when the state was sampled."""
     return float(result.states["in_flight"].max()) if result.states.size else math.nan
+
+
+def most_instances(result: Result) -> float:
+    """The most instances that took messages when the state was sampled."""
+    return float(result.states["consumers"].max()) if result.states.size else math.nan
+
+
+def first_scale_in_s(result: Result) -> float:
+    """When there were fewer instances than before for the first time, as sampled."""
+    fewer = np.flatnonzero(np.diff(result.states["consumers"]) < 0)
+    return float(result.states["time_s"][fewer[0] + 1]) if fewer.size else math.nan
+
+
+def fewest_after_scale_out(result: Result) -> float:
+    """The fewest instances from when there were the most of them."""
+    consumers = result.states["consumers"]
+    return float(consumers[int(np.argmax(consumers)) :].min()) if consumers.size else math.nan
+
+
+def killed_at_work(result: Result) -> float:
+    """Handlers that were at work when their instance was killed."""
+    deliveries = result.deliveries
+    lost = (deliveries["outcome"] == DELIVERY_LOST) & ~np.isnan(deliveries["started_s"])
+    return float(np.count_nonzero(lost))
 
 
 def largest_receive(result: Result) -> float:
