@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import PydanticUndefined
 
+from qtune.autoscaling import scaling_fits
 from qtune.errors import InputError, did_you_mean
 from qtune.faults import bursts_can_be_added, short_of_victims
 from qtune.groups import groups_come_from_a_trace
@@ -273,6 +274,8 @@ def _pauses_do_not_overlap(scenario: Any) -> Iterator[Complaint]:
 
 def _kills_find_victims(scenario: Any) -> Iterator[Complaint]:
     found = short_of_victims(scenario.faults, scenario.consumers.instances)
+    if scenario.scaling is not None:  # how many run is then known only when it is simulated
+        return
     if found is not None:
         kill, running = found
         index = next(n for n, fault in enumerate(scenario.faults) if fault is kill)
@@ -373,6 +376,7 @@ CHECKS: tuple[Check, ...] = (
     _faults_happen,
     _pauses_do_not_overlap,
     _kills_find_victims,
+    scaling_fits,
     bursts_can_be_added,
     _load_can_be_held,
     _fleet_can_be_held,

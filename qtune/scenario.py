@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from qtune import providers
 from qtune.arrivals import KINDS, AnyArrivals, Schedule, TraceFile
+from qtune.autoscaling import AnyScaling
 from qtune.checks import Partial, partial, run_checks, value_at
 from qtune.consumer import Consumers, Failures, Retry
 from qtune.distributions import Distribution, Empirical
@@ -155,6 +156,7 @@ class Scenario(Record):
 
     groups: which messages belong together (message groups, sessions); None: the workload knows none.
     producers: None: the broker has each message at its due instant.
+    scaling: None: there are always as many instances as ``consumers`` says; otherwise that is the most.
     downstream: None: handlers share nothing but the cores of their instance.
     horizon_s: how long to look; left out, it is the length of the trace. What is due at the horizon counts.
     warm_up_s: "auto", or how much of the start a summary leaves out.
@@ -172,6 +174,7 @@ class Scenario(Record):
     producers: Producers | None = None
     queue: AnyQueue
     consumers: Consumers
+    scaling: AnyScaling | None = None
     faults: tuple[Fault, ...] = ()
     horizon_s: PositiveSeconds = Field(default=None)  # type: ignore[assignment]  # _checked fills it in
     warm_up_s: WarmUp = "auto"
@@ -201,7 +204,7 @@ class Scenario(Record):
     @property
     def fleet_varies(self) -> bool:
         """Whether instances of the consumers come and go."""
-        return bool(kills(self.faults))
+        return self.scaling is not None or bool(kills(self.faults))
 
     def schedule(self) -> Schedule:
         """When messages fall due, up to the horizon."""

@@ -99,11 +99,12 @@ FROM_ROWS = {
     *("a link held up by a limit", "worked again after a kill"),
     *("group by group by poll", "several of a group in one receive"),
     *("held up by its group", "comes back to its group", "order kept by a buffer"),
-    *("ended when drained", "killed after its grace", "given back by a link", "left locked by a link"),
+    *("ended when drained", "killed after its grace", "left locked by a link"),
+    *("scaled out", "scaled in", "asleep", "a start awaited"),
 }
 
-ONLY_IN_PLANS = {"group by group by link", "expired in a group"}
-"""What no scenario can make happen, or none that is short enough."""
+ONLY_IN_PLANS = {"group by group by link", "expired in a group", "given back by a link"}
+"""What no scenario can make happen, or so seldom that it takes more of them."""
 
 
 def features(plan: Plan, result: Result) -> set[str]:
@@ -291,10 +292,26 @@ def _from_groups(plan: Plan, result: Result) -> dict[str, bool]:
     }
 
 
+def _from_scaler(plan: Plan, result: Result) -> set[str]:
+    """How the number of consumers changed that nothing but a scaler changes."""
+    if not plan.scale_every_s:
+        return set()
+    count = result.states["consumers"]
+    changes = np.diff(count)
+    paid = np.diff(result.states["instance_s"]) / np.diff(result.states["time_s"])
+    found = {
+        "scaled out": bool((changes > 0).any()),
+        "scaled in": bool((changes < 0).any()),
+        "asleep": plan.scale_poll_s > 0.0 and bool((count == 0).any()),
+        "a start awaited": plan.start_up_s > 0.0 and bool((paid > count[1:] + 0.5).any()),
+    }
+    return {name for name, happened in found.items() if happened}
+
+
 def _from_fleet(plan: Plan, result: Result) -> set[str]:
     """What became of consumers that ended."""
     if not plan.fleet_at_s.size:
-        return set()
+        return _from_scaler(plan, result)
     deliveries, calls, states = result.deliveries, result.calls, result.states
     lost = deliveries[deliveries["outcome"] == DELIVERY_LOST]
     drains = bool((plan.fleet_grace_s > 0.0).all())

@@ -345,4 +345,32 @@ def _fleet(pick: Pick, consumers: int, horizon_s: float) -> Fields:
         "fleet_grace_s": np.array([pick(0.0, np.inf, np.inf, 0.03 * horizon_s, 0.3) for _ in at]),
         "fleet_back_s": np.array([pick(0.1 * horizon_s, 0.02 * horizon_s, np.inf) for _ in at]),
         "returns_unstarted": pick(True, False),
+        **_scaling(pick, consumers, horizon_s),
+    }
+
+
+def _scaling(pick: Pick, consumers: int, horizon_s: float) -> Fields:
+    """No scaler, or one with any of the ways of the real ones."""
+    every_s = pick(0.0, 0.0, 0.0, 0.05 * horizon_s, 0.02 * horizon_s)
+    if not every_s:
+        return {}
+    least = pick(0, 0, 1)
+    window_s = pick(0.0, 3.0 * every_s, 0.4 * every_s)
+    return {
+        "absent_at_start": consumers - pick(min(1, consumers), least, consumers),
+        "scale_every_s": every_s,
+        "scale_poll_s": pick(0.0, 2.0 * every_s, 0.7 * every_s),
+        "scale_lag_s": pick(0.0, 0.0, every_s, 2.5 * every_s),
+        "scale_in_flight": pick(True, False),
+        "scale_target": pick(5.0, 1.0, 2.5),
+        "scale_tolerance": pick(0.0, 0.1, 0.5),
+        "scale_least": least,
+        "scale_up_window_s": pick(0.0, 0.0, window_s),
+        "scale_down_window_s": window_s,
+        "scale_up_share": pick(1.0, 0.0, 0.3),
+        "scale_up_count": pick(4, 1),
+        "scale_activation": pick(0.0, 3.0),
+        "scale_cooldown_s": pick(every_s, 5.0 * every_s),
+        "scale_grace_s": pick(np.inf, 0.0, 0.05 * horizon_s),
+        "start_up_s": pick(0.0, 0.03 * horizon_s, every_s),
     }

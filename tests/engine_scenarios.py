@@ -51,6 +51,7 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
         producers=_producers(pick, provider, service_s),
         queue=queue,
         consumers={"instances": instances, "workers": workers, "cores": pick(1, 1, 2), **consumers},
+        scaling=_scaler(pick, provider, instances, horizon_s),
         faults=_faults(pick, rate_per_s, horizon_s) + pick((), (), (_end(pick, instances, horizon_s),)),
         horizon_s=horizon_s,
         model=pick(None, slow_sqs) if provider == "sqs" else None,
@@ -116,10 +117,29 @@ def _faults(pick: Pick, rate_per_s: float, horizon_s: float) -> tuple[Section, .
     return tuple(pick((), (pause,), (throttling,), (pause, throttling), (outage,), (slow,)))
 
 
+def _scaler(pick: Pick, provider: str, instances: int, horizon_s: float) -> Section | None:
+    """A scaler of the provider's, in a hurry."""
+    if provider == "memory" or instances == 1 or pick(True, True, False):
+        return None
+    every_s, kill = 0.04 * horizon_s, pick({}, {"on_scale_in": "kill"}, {"grace_s": 0.3})
+    shared = {"start_up_s": pick(0.0, every_s), "metric_lag_s": pick(0.0, every_s), **kill}
+    kind = pick("keda", "other")
+    if kind == "keda":
+        sleeps = pick(
+            {"min_instances": 1}, {"polling_interval_s": 2.0 * every_s, "cooldown_s": 3.0 * every_s}
+        )
+        window_s = {"sync_s": every_s, "scale_down_window_s": pick(0.0, 3.0 * every_s)}
+        return {"kind": kind, "messages": pick(1.0, 4.0), **window_s, **sleeps, **shared}
+    if provider == "servicebus":
+        return {"kind": "functions", "executions": 2.0, "every_s": every_s, "start_instances": 1, **shared}
+    after_s = {"scale_out_after_s": 2.0 * every_s, "scale_in_after_s": 3.0 * every_s}
+    return {"kind": "target_tracking", "backlog": 4.0, "every_s": every_s, **after_s, **shared}
+
+
 def _end(pick: Pick, instances: int, horizon_s: float) -> Section:
     back_s, count = pick(0.1 * horizon_s, None), pick(1, instances)
     when = {"at_s": 0.5 * horizon_s, "count": count, "restart_after_s": back_s}
-    if pick(True, False):
+    if pick(False, False, True):
         return {"kind": "kill_consumers", **when}
     return {"kind": "drain_consumers", "grace_s": pick(None, 0.3), **when}
 

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "writing": FOUNDATION | {"records", "strictyaml"},
     "providers": QUANTITIES | {"consumer", "reading", "writing"},
     "handler_checks": QUANTITIES | {"providers"},
-    "checks": QUANTITIES | {"faults", "groups", "handler_checks", "providers"},
+    "checks": QUANTITIES | {"autoscaling", "faults", "groups", "handler_checks", "providers"},
     "scenario": QUANTITIES | PARTS | {"providers", "checks"},
     "presets": WORDS | {"checks", "reading", "writing"},
     "result": WORDS | {"presets"},

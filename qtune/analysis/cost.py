@@ -167,8 +167,9 @@ def instance_usd_per_hour(scenario: Scenario) -> float:
 
 
 def compute_usd_of(scenario: Scenario) -> float:
-    """A month of all consumer instances."""
-    return instance_usd_per_hour(scenario) * scenario.consumers.instances * HOURS_PER_MONTH
+    """A month of all consumer instances; of the fewest where a scaler adds and removes them."""
+    fewest = scenario.consumers.instances if scenario.scaling is None else scenario.scaling.min_instances
+    return instance_usd_per_hour(scenario) * fewest * HOURS_PER_MONTH
 
 
 def least_month_usd(scenario: Scenario) -> float:

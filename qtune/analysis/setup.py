@@ -167,7 +167,7 @@ def setup_of(scenario: Scenario) -> Setup:
         producers=scenario.producers,
         message_bytes=scenario.message_size_bytes,
         abandons=scenario.failures.on_failure == "abandon",
-        disturbed=bool(scenario.faults),
+        disturbed=bool(scenario.faults) or scenario.scaling is not None,
         rate_limits=tuple(limit for limit in scenario.rate_limits() if limit.end_s == math.inf),
         handler=scenario.handler,
         downstream=scenario.downstream,

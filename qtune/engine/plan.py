@@ -16,6 +16,7 @@ smallest first, in this order:
     gathering           the oldest message that waits for a sender has waited for others long enough
     refill              a period of a rate limit begins or an outage ends, and deliveries that it held up go on
     pause               a pause of all handlers ends
+    scaler              the scaler looks at the queue and decides
     fleet               a consumer starts, is told to stop or is killed; starts and ends come before new orders
     samples             the state is written down
     locks               a lock runs out (so a settle at the very end of its lock is still in time)
@@ -236,6 +237,25 @@ class Plan:
     returns_unstarted: bool = (
         False  # a link that closes gives back what no worker has begun with, or leaves it locked
     )
+    start_up_s: float = 0.0  # from the scaler's order to a running consumer
+
+    # The scaler, which acts every ``scale_every_s`` (0: there is none). It wants one consumer for each ``scale_target``
+    # of the messages that it sees, at least ``scale_least`` and at most all; see qtune.engine.scaling. With
+    # ``scale_poll_s`` it also wakes the fleet and puts it to sleep, and then it lets a sleeping fleet be.
+    scale_every_s: float = 0.0
+    scale_poll_s: float = 0.0
+    scale_lag_s: float = 0.0
+    scale_in_flight: bool = False  # messages in flight count, too
+    scale_target: float = 1.0
+    scale_tolerance: float = 0.0
+    scale_least: int = 0
+    scale_up_window_s: float = 0.0
+    scale_down_window_s: float = 0.0
+    scale_up_share: float = 0.0
+    scale_up_count: int = 0
+    scale_activation: float = 0.0
+    scale_cooldown_s: float = 0.0
+    scale_grace_s: float = 0.0
 
     tables: tuple[tuple[int, Floats], ...] = field(
         default_factory=lambda: ((CONSTANT, np.zeros(1)),) * streams.TABLES
@@ -254,7 +274,7 @@ class Plan:
     @property
     def fleet_changes(self) -> bool:
         """Whether consumers come and go."""
-        return self.fleet_at_s.size > 0
+        return self.fleet_at_s.size > 0 or self.scale_every_s > 0.0
 
     @property
     def refuses(self) -> bool:
@@ -317,6 +337,7 @@ class Slots(NamedTuple):
     gathering: int
     refill: int
     pause: int
+    scaler: int
     fleet: int
     samples: int
     total: int
@@ -353,6 +374,7 @@ def slots_of(plan: Plan) -> Slots:
         1,
         1,
         1,
+        1 if plan.scale_every_s > 0.0 else 0,
         1 if plan.fleet_changes else 0,
         1,
     )

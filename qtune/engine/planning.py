@@ -247,6 +247,33 @@ def _fleet(scenario: Scenario) -> dict[str, Any]:
         "fleet_grace_s": np.array(graces_s, np.float64),
         "fleet_back_s": np.array([end.restart_after_s or np.inf for end in ends], np.float64),
         "returns_unstarted": scenario.behaviour().returns_unstarted,
+        **_scaling(scenario),
+    }
+
+
+def _scaling(scenario: Scenario) -> dict[str, Any]:
+    """What the scaler does, if there is one."""
+    scaling, most = scenario.scaling, scenario.consumers.instances
+    if scaling is None:
+        return {}
+    rule = scaling.rule(scenario.queue.provider, scenario.behaviour().batch)
+    return {
+        "absent_at_start": most - min(scaling.starts_with, most),
+        "start_up_s": scaling.start_up_s,
+        "scale_every_s": rule.every_s,
+        "scale_poll_s": rule.poll_s,
+        "scale_lag_s": scaling.metric_lag_s,
+        "scale_in_flight": rule.counts_in_flight,
+        "scale_target": rule.target,
+        "scale_tolerance": rule.tolerance,
+        "scale_least": scaling.min_instances,
+        "scale_up_window_s": rule.up_window_s,
+        "scale_down_window_s": rule.down_window_s,
+        "scale_up_share": rule.up_share,
+        "scale_up_count": rule.up_count,
+        "scale_activation": rule.activation,
+        "scale_cooldown_s": rule.cooldown_s,
+        "scale_grace_s": scaling.lingers_s,
     }
 
 

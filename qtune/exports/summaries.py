@@ -81,6 +81,8 @@ def setup_text(scenario: Scenario) -> str:
     consumers = scenario.consumers
     words = dict.fromkeys((scenario.queue.provider, scenario.queue.plan))
     fleet = f"{format_count(consumers.instances, 'instance')} of {format_count(consumers.workers, 'worker')}"
+    if scenario.scaling is not None:
+        fleet = f"up to {fleet}"
     return f"{' '.join(words)}, {client_name(scenario)}, {fleet}"
 
 

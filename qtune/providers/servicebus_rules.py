@@ -177,6 +177,17 @@ RULES: tuple[Rule, ...] = (
         _PREFETCH,
         as_of="2024-06",
     ),
+    modelled(
+        "KEDA counts active messages only, wakes and sends to sleep; the pod autoscaler doubles, and waits 300 s",
+        "KEDA 2.21 and Kubernetes, documentation",
+        setting="scaling",
+        as_of="2026-08",
+    ),
+    modelled(
+        "Azure Functions scale to the messages over the executions of an instance, four more at a time",
+        _FUNCTIONS,
+        setting="scaling",
+    ),
     not_modelled(
         "Azure Functions: 16 calls a core, 8 sessions, batches of up to 1,000, waits for a batch",
         "consumers are processes; of the settings of a host only those that a scenario names",

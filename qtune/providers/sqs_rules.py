@@ -208,10 +208,26 @@ RULES: tuple[Rule, ...] = (
         "connections cost nothing: keep max_pool_connections at pollers and other callers together",
         _BOTO,
     ),
-    not_modelled(
-        "Lambda: 5 pollers at first, 300 more invocations a minute, MaximumConcurrency, provisioned mode, windows",
-        "consumers are processes that poll; the event source mapping of Lambda is none of them",
+    modelled(
+        "Lambda polls with 5 concurrent batches at first, 300 more a minute, up to 1,250 or MaximumConcurrency",
         _LAMBDA,
+        setting="scaling",
+    ),
+    not_modelled(
+        "Lambda: provisioned mode, batching windows",
+        "a mapping is a fleet of pollers that grows by 300 a minute; its batches are what receive_batch says",
+        _LAMBDA,
+    ),
+    modelled(
+        "KEDA counts messages in flight, wakes and sends to sleep; the pod autoscaler doubles, and waits 300 s",
+        "KEDA 2.21 and Kubernetes, documentation",
+        setting="scaling",
+        as_of="2026-08",
+    ),
+    modelled(
+        "AWS target tracking keeps the visible messages of each instance at a target, by metrics of a minute",
+        "Amazon EC2 Auto Scaling guide, scaling based on SQS; its three and fifteen points are assumed",
+        setting="scaling",
     ),
     modelled(
         "a FIFO queue costs 0.50 USD a million requests",

@@ -55,6 +55,8 @@ def probe(laboratory: Laboratory, trial: Trial) -> Probe:
         load = min(rate_per_s / capacity_per_s, 0.999)
         drain_s = pause_s * load / (1.0 - load)
     allowed_s = 1.5 * drain_s + setup.semantics.lock_s + _LATENCIES * unit_s
+    if trial.scenario.scaling is not None:
+        allowed_s += trial.scenario.scaling.reaction_s
     before_s = max(0.25 * pause_s, _LATENCIES * unit_s)
     judged_s = max(_JUDGED / rate_per_s, 2.0 * _LATENCIES * unit_s)
     if setup.arrivals == "burst_at_once":  # nothing falls due later, so there is nothing to judge after that

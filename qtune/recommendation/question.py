@@ -47,8 +47,8 @@ class Question:
 
 
 def is_steady(scenario: Scenario) -> bool:
-    """Whether the load has no course of its own, and nothing goes wrong on purpose."""
-    return scenario.arrivals.kind in STEADY and not scenario.faults
+    """Whether the load has no course of its own, nothing goes wrong on purpose, and the fleet stays as it is."""
+    return scenario.arrivals.kind in STEADY and not scenario.faults and scenario.scaling is None
 
 
 def pose(scenario: Scenario, targets: Targets, most_messages: int) -> Question:

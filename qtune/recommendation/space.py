@@ -54,7 +54,7 @@ def space_of(
     consumers = scenario.consumers
     workers, instances = consumers.workers, consumers.instances
     in_memory = scenario.queue.provider == "memory"  # the queue lives in one process, and so do its consumers
-    fixed = in_memory or "consumers.instances" in kept
+    fixed = in_memory or scenario.scaling is not None or "consumers.instances" in kept
     return Space(
         base=scenario,
         styles=tuple(_distinct(scenario, [_own(scenario), *generated(scenario, kept)], kept)),

@@ -192,7 +192,7 @@ class Laboratory:
     def _one_run_tells(self) -> bool:
         """Whether one run shows how runs differ: not if they do by what a burst or a fault happened to meet."""
         scenario = self.question.scenario
-        return scenario.arrivals.kind != "bursts" and not scenario.faults
+        return scenario.arrivals.kind != "bursts" and not scenario.faults and scenario.scaling is None
 
     def _figures(self, trial: Trial, seeds: Sequence[int]) -> list[Figures]:
         """The figures of runs; the very first one also tells how sure it is by itself."""

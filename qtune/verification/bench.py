@@ -121,10 +121,14 @@ class Bench:
         return self._drained[scenario]
 
     def loaded(self, scenario: Scenario, arrivals: dict[str, Any], horizon_s: float) -> Scenario:
-        """The setting under another load, with nothing going wrong, and handlers as quick as before."""
+        """The setting under another load, with nothing going wrong, and handlers as quick as before.
+
+        Where instances come and go there are as many as there may be.
+        """
         changes: dict[str, Any] = {
             "arrivals": arrivals,
             "faults": (),
+            "scaling": None,
             "horizon_s": horizon_s,
             "warm_up_s": 0.0,
             "producers": None,

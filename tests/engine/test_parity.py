@@ -97,7 +97,7 @@ def test_both_engines_have_the_same_rows_whatever_the_scenario(slow_sqs: str) ->
 
 def test_both_engines_have_the_same_rows_whatever_the_plan() -> None:
     """The same holds for combinations of features that no provider has together."""
-    seen = agree_on_plans(700)
+    seen = agree_on_plans(900)
     assert {name: seen[name] for name in EVERYTHING | ONLY_IN_PLANS if seen[name] < 3} == {}
 
 

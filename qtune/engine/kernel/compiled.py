@@ -61,7 +61,13 @@ def source_stamp(folder: Path) -> str:
     """A digest of every Python file in the kernel's folder, and of those outside whose constants it compiles in."""
     digest = hashlib.sha256()
     package = folder.parents[1]
-    others = ("engine/streams.py", "engine/plan.py", "result.py", "distributions/tables.py")
+    others = (
+        "engine/streams.py",
+        "engine/plan.py",
+        "engine/scaling.py",
+        "result.py",
+        "distributions/tables.py",
+    )
     for path in [*sorted(folder.glob("*.py")), *(package / name for name in others)]:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())

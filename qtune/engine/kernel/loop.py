@@ -29,6 +29,7 @@ from qtune.engine.kernel.receivers import (
     push_lands,
 )
 from qtune.engine.kernel.renewers import let_go, renewer_is_due, start_renewing
+from qtune.engine.kernel.scaler import begin_scaling, scaler_acts
 from qtune.engine.kernel.senders import end_lingering, open_door, sender_is_due
 from qtune.engine.kernel.source import admit, customer_is_due, next_due
 from qtune.engine.kernel.workers import (
@@ -59,6 +60,8 @@ def begin(w):  # type: ignore[no-untyped-def]
     """Set up every actor, and let each do its first step at time 0."""
     p, b, q = w.plan, w.broker, w.pending
     begin_fleet(w)
+    if p.scale_every_s > 0.0:
+        begin_scaling(w)
     for sender in range(p.senders):
         w.idle_senders[sender] = sender
     b.idle_senders = p.senders
@@ -212,8 +215,10 @@ def slot_is_due(w, slot, now_s):  # type: ignore[no-untyped-def]
         end_lingering(w, now_s)
     elif slot < s.pause:
         refill(w)
-    elif slot < s.fleet:
+    elif slot < s.scaler:
         pause_ends(w, now_s)
+    elif slot < s.fleet:
+        scaler_acts(w, now_s)
     elif slot < s.samples:
         fleet_changes(w, now_s)
     else:

@@ -66,6 +66,7 @@ PENDING: Final = _record(
 )
 STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused spent")
 CLIENT: Final = _record("", "tokens")
+SCALER: Final = _record("poll_s sync_s active_s", "polls syncs looks wants")
 TABLE: Final = _record("", "kind offset count")
 SAMPLER: Final = _record("sample_s", "tick")
 
@@ -89,21 +90,13 @@ MORE_FLOWS: Final = 6
 
 _NUMBERS: Final = [f.name for f in fields(Plan) if f.type in ("int", "float", "bool")]
 _ARRAYS: Final = [f.name for f in fields(Plan) if f.type in ("Floats", "Numbers")]
-_EXTRA: Final = [
-    "receivers_total",
-    "workers_total",
-    "samples",
-    "most_at_once",
-    "refuses",
-    "holds_up",
-    "slows",
-    "fleet_changes",
-    "attempt_waits",
-    "has_downstream",
-]
+_DERIVED: Final = (
+    *("receivers_total", "workers_total", "samples", "refuses", "holds_up", "slows", "fleet_changes"),
+    *("attempt_waits", "has_downstream"),
+)
 PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in _NUMBERS]
-    + [(name, "<i8") for name in _EXTRA]
+    + [(name, "<i8") for name in (*_DERIVED, "most_at_once")]
 )
 
 SLOTS: Final = _record("", " ".join(Slots._fields))
@@ -117,6 +110,11 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "slots": (SLOTS, 0),
     "broker": (BROKER, 0),
     "pending": (PENDING, 0),
+    "scaler": (SCALER, 0),
+    "look_s": (FLOAT64, 1),
+    "look": (INT64, 1),
+    "want_s": (FLOAT64, 1),
+    "want": (INT64, 1),
     "keys": (UINT64, 1),
     "tables": (TABLE, 1),
     "values": (FLOAT64, 1),
@@ -243,6 +241,7 @@ def make_world(plan: Plan, keep_rows: bool = True, *, jumps: bool = False) -> Wo
         "values": values,
         **{name: np.ascontiguousarray(getattr(plan, name), LAYOUT[name][0]) for name in _ARRAYS},
         **_refusals(plan),
+        **_scaling(plan),
         "broker": _records(1, BROKER),
         "times": np.full(2 * leaves, np.inf).view(np.int64),
         "winners": winners(leaves),
@@ -300,10 +299,7 @@ def _shared(plan: Plan) -> dict[str, Array]:
 
 
 def _width(plan: Plan) -> int:
-    """How much a receiver can have in its buffer and on its way.
-
-    A burst link has at most one batch in its worker's hands, one read, one left lying, and its credit on the way.
-    """
+    """How much a receiver can have at most; a burst link: one batch in hand, one read, one unread, and its credit."""
     return _power(4 * plan.batch + plan.prefetch + plan.in_hand_limit + plan.workers + 8)
 
 
@@ -316,19 +312,25 @@ def _most_at_once(plan: Plan) -> int:
     return most + plan.receivers * _width(plan)  # a consumer that stops gives back all that it has
 
 
+def _scaling(plan: Plan) -> dict[str, Array]:
+    """What the scaler keeps in mind: looks while they are too new, and what it wanted while that counts."""
+    periods_s = [period_s for period_s in (plan.scale_every_s, plan.scale_poll_s) if period_s > 0.0]
+    every_s = min(periods_s, default=1.0)
+    looks = _power(2 * int(plan.scale_lag_s / every_s) + 4)
+    wants = _power(int(max(plan.scale_up_window_s, plan.scale_down_window_s) / every_s) + 4)
+    return {
+        "scaler": _records(1, SCALER),
+        "look_s": np.zeros(looks),
+        "look": np.zeros(looks, np.int64),
+        "want_s": np.zeros(wants),
+        "want": np.zeros(wants, np.int64),
+    }
+
+
 def _plan_record(plan: Plan) -> Array:
     record = _records(1, PLAN)
-    for name in _NUMBERS:
+    for name in (*_NUMBERS, *_DERIVED):
         record[name] = getattr(plan, name)
-    record["receivers_total"] = plan.receivers_total
-    record["workers_total"] = plan.workers_total
-    record["samples"] = plan.samples
-    record["refuses"] = plan.refuses
-    record["holds_up"] = plan.holds_up
-    record["slows"] = plan.slows
-    record["fleet_changes"] = plan.fleet_changes
-    record["attempt_waits"] = plan.attempt_waits
-    record["has_downstream"] = plan.has_downstream
     record["most_at_once"] = _most_at_once(plan)
     return record
 

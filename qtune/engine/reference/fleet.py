@@ -97,6 +97,16 @@ class Fleet:
         for member in running[: int(plan.fleet_count[told])]:
             self.stop(member, float(plan.fleet_grace_s[told]), float(plan.fleet_back_s[told]))
 
+    def start(self, member: Member, after_s: float) -> None:
+        """Let a consumer start that is gone; it is paid for from now on."""
+        self.pay_up()
+        member.phase, member.due_s = STARTING, self.clock.now + after_s
+
+    def cancel(self, member: Member) -> None:
+        """A consumer that is starting is not wanted any more."""
+        self.pay_up()
+        member.phase, member.due_s = GONE, inf
+
     def stop(self, member: Member, grace_s: float, back_s: float) -> None:
         """Tell a consumer to stop; what follows is an event of its own at this instant."""
         member.phase, member.due_s = STOPPING, self.clock.now

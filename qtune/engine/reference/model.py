@@ -14,6 +14,7 @@ from qtune.engine.reference.downstream import Downstream
 from qtune.engine.reference.draws import Draws
 from qtune.engine.reference.fleet import Fleet
 from qtune.engine.reference.rows import Rows, Table
+from qtune.engine.reference.scaler import Scaler
 from qtune.engine.reference.source import Source
 from qtune.engine.reference.workers import Background
 
@@ -45,6 +46,8 @@ class Model:
         self.background = Background(self)
         self.source = Source(self)
         self.fleet = Fleet(self)
+        if plan.scale_every_s:
+            self.scaler = Scaler(self)
         self.clock.process(self.end_pauses())
         self.clock.process(self.sample())
 

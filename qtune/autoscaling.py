@@ -1,0 +1,272 @@
+"""What adds and removes consumer instances while a queue is worked off, in the words of each system.
+
+``consumers.instances`` is then the most there may be. Each kind of scaler says what it does as a :class:`ScalingRule`:
+so many messages for each instance, with a tolerance, two windows and the most that is added in one step.
+
+Defaults that a system states carry it as their source; those that it leaves open are assumptions, and are said to be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import SerializeAsAny
+
+from qtune.records import (
+    Complaint,
+    CountOrZero,
+    NumberOrZero,
+    PositiveNumber,
+    PositiveSeconds,
+    Record,
+    Seconds,
+    YesOrNo,
+    one_of,
+)
+
+_KEDA = "KEDA 2.21, keda-docs"
+_HPA = "Kubernetes documentation, horizontal pod autoscaling"
+_TRACKING = "Amazon EC2 Auto Scaling guide, scaling based on SQS"
+_FUNCTIONS = "Azure documentation, Functions target-based scaling"
+_LAMBDA = "AWS Lambda Developer Guide, scaling of SQS event source mappings"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScalingRule:
+    """What a scaler does, in neutral words.
+
+    every_s: how often it sets the number of instances. target: messages that each instance is to have.
+    counts_in_flight: whether messages that a consumer has locked count.
+    tolerance: nothing changes while the messages of each instance are so near to the target, as a share of it.
+    up_window_s, down_window_s: it adds instances only to what was wanted all that time, and removes only what was never
+        wanted in that time.
+    up_share, up_count: in one step it adds at most this share of the present instances, or this many.
+    poll_s: how often it looks whether the fleet may sleep; 0: it does not, and the fleet only sleeps if nothing is
+        wanted. activation: more messages than this keep it awake. cooldown_s: without them it falls asleep after this.
+    """
+
+    every_s: float
+    target: float
+    counts_in_flight: bool
+    tolerance: float = 0.0
+    up_window_s: float = 0.0
+    down_window_s: float = 0.0
+    up_share: float = 0.0
+    up_count: int = 1
+    poll_s: float = 0.0
+    activation: float = 0.0
+    cooldown_s: float = 0.0
+
+
+class Scaling(Record):
+    """What all scalers have in common.
+
+    min_instances: the fewest; 0: none while there is nothing to do. start_instances: those at the start of the run;
+        None: the fewest. start_up_s: from the decision to an instance that receives; it is paid for meanwhile.
+    metric_lag_s: the number of messages that the scaler reads is at least so old.
+    on_scale_in: an instance that is removed drains ("drain", see ``drain_consumers``) or ends at once ("kill").
+    grace_s: one that still drains after so long is killed.
+    """
+
+    kind: str
+    min_instances: CountOrZero = 1
+    start_instances: CountOrZero | None = None
+    start_up_s: Seconds = 0.0
+    metric_lag_s: Seconds = 0.0
+    on_scale_in: Literal["drain", "kill"] = "drain"
+    grace_s: PositiveSeconds | None = 30.0
+    providers: ClassVar[tuple[str, ...]]
+    why: ClassVar[str]
+
+    @property
+    def starts_with(self) -> int:
+        """How many instances there are at the start of the run."""
+        return self.min_instances if self.start_instances is None else self.start_instances
+
+    @property
+    def lingers_s(self) -> float:
+        """For how long an instance that is removed may drain; 0: it is killed."""
+        return 0.0 if self.on_scale_in == "kill" else self.grace_s or math.inf
+
+    @property
+    def reaction_s(self) -> float:
+        """About how long it takes from a sudden load to as many instances as there may be."""
+        rule, steps = self.rule("sqs", 1), 8
+        return rule.poll_s + self.metric_lag_s + rule.up_window_s + steps * rule.every_s + self.start_up_s
+
+    def rule(self, provider: str, batch: int) -> ScalingRule:
+        """What it does, at this provider, where a receive brings up to ``batch`` messages."""
+        raise AssertionError("each kind of scaler has its own rule")
+
+
+class Keda(Scaling):
+    """KEDA and the horizontal pod autoscaler of Kubernetes behind it.
+
+    KEDA wakes a deployment from 0 to its fewest pods when there are more messages than ``activation``, and puts it to
+    sleep ``cooldown`` after there were; from 1 on the autoscaler decides alone, every ``sync``. It adds at most
+    ``scale_up_share`` of the pods or ``scale_up_pods`` at a time, and removes no more pods than the highest number that
+    was wanted within ``scale_down_window`` allows.
+
+    messages: queueLength of aws-sqs-queue, messageCount of azure-servicebus.
+    scale_on_in_flight: whether messages in flight count; None: as the scaler of the provider does, which is yes for
+        SQS and no for Service Bus.
+    """
+
+    kind: Literal["keda"] = "keda"
+    min_instances: CountOrZero = 0
+    messages: PositiveNumber = 5.0
+    activation: NumberOrZero = 0.0
+    polling_interval_s: PositiveSeconds = 30.0
+    cooldown_s: Seconds = 300.0
+    scale_on_in_flight: YesOrNo | None = None
+    sync_s: PositiveSeconds = 15.0
+    tolerance: NumberOrZero = 0.1
+    scale_up_share: NumberOrZero = 1.0
+    scale_up_pods: CountOrZero = 4
+    scale_up_window_s: Seconds = 0.0
+    scale_down_window_s: Seconds = 300.0
+    providers = ("sqs", "servicebus")
+    why = f"{_KEDA}; {_HPA}"
+
+    def rule(self, provider: str, batch: int) -> ScalingRule:
+        """The autoscaler's, with KEDA's watch where the fleet may sleep."""
+        in_flight = provider == "sqs" if self.scale_on_in_flight is None else self.scale_on_in_flight
+        return ScalingRule(
+            every_s=self.sync_s,
+            target=self.messages,
+            counts_in_flight=in_flight,
+            tolerance=self.tolerance,
+            up_window_s=self.scale_up_window_s,
+            down_window_s=self.scale_down_window_s,
+            up_share=self.scale_up_share,
+            up_count=self.scale_up_pods,
+            poll_s=0.0 if self.min_instances else self.polling_interval_s,
+            activation=self.activation,
+            cooldown_s=self.cooldown_s,
+        )
+
+
+class TargetTracking(Scaling):
+    """Target tracking of AWS on the backlog for each instance: visible messages over instances.
+
+    backlog: messages for each instance; the guide's formula is the acceptable latency over the time of one message.
+    every_s: the metric's period. scale_out_after_s, scale_in_after_s: for so long it must be above, or below, the
+        target: three and fifteen points of one minute, which is assumed.
+    """
+
+    kind: Literal["target_tracking"] = "target_tracking"
+    backlog: PositiveNumber
+    every_s: PositiveSeconds = 60.0
+    metric_lag_s: Seconds = 60.0
+    scale_out_after_s: Seconds = 180.0
+    scale_in_after_s: Seconds = 900.0
+    providers = ("sqs",)
+    why = _TRACKING
+
+    def rule(self, provider: str, batch: int) -> ScalingRule:
+        """It may add any number at once, and counts visible messages only."""
+        return ScalingRule(
+            every_s=self.every_s,
+            target=self.backlog,
+            counts_in_flight=False,
+            up_window_s=self.scale_out_after_s,
+            down_window_s=self.scale_in_after_s,
+            up_count=2**31,
+        )
+
+
+class FunctionsTarget(Scaling):
+    """Target-based scaling of Azure Functions: messages over the executions of each instance, four more at a time.
+
+    executions: target executions of each instance: maxConcurrentCalls (16), maxConcurrentSessions (8) or
+        maxMessageBatchSize (1,000). every_s: assumed. scale_in_after_s: assumed; nothing is stated.
+    """
+
+    kind: Literal["functions"] = "functions"
+    min_instances: CountOrZero = 0
+    executions: PositiveNumber = 16.0
+    every_s: PositiveSeconds = 30.0
+    scale_in_after_s: Seconds = 0.0
+    grace_s: PositiveSeconds | None = 600.0
+    providers = ("servicebus",)
+    why = _FUNCTIONS
+
+    def rule(self, provider: str, batch: int) -> ScalingRule:
+        """At most four more at a time."""
+        return ScalingRule(
+            every_s=self.every_s,
+            target=self.executions,
+            counts_in_flight=False,
+            down_window_s=self.scale_in_after_s,
+            up_count=4,
+        )
+
+
+class LambdaPollers(Scaling):
+    """The event source mapping of AWS Lambda for SQS: an instance is one of its concurrent batches.
+
+    It starts with five, adds up to 300 a minute while there are messages for them, up to 1,250 or to the
+    MaximumConcurrency, and goes back to two when there are few. How it counts is not stated: here a batch for each
+    ``receive_batch`` of the messages in the queue and in flight.
+    """
+
+    kind: Literal["lambda"] = "lambda"
+    min_instances: CountOrZero = 2
+    start_instances: CountOrZero | None = 5
+    every_s: PositiveSeconds = 60.0
+    grace_s: PositiveSeconds | None = None
+    providers = ("sqs",)
+    why = _LAMBDA
+
+    def rule(self, provider: str, batch: int) -> ScalingRule:
+        """A batch of messages for each, 300 more at a time."""
+        return ScalingRule(every_s=self.every_s, target=float(batch), counts_in_flight=True, up_count=300)
+
+
+MOST_POLLERS = 1250
+
+SCALERS: dict[str, type[Record]] = {
+    "keda": Keda,
+    "target_tracking": TargetTracking,
+    "functions": FunctionsTarget,
+    "lambda": LambdaPollers,
+}
+
+AnyScaling = Annotated[SerializeAsAny[Scaling], one_of("kind", SCALERS)]
+
+
+def scaling_fits(scenario: Any) -> Iterator[Complaint]:
+    """The rules between a scaler, the fleet and the queue."""
+    scaling, most = scenario.scaling, scenario.consumers.instances
+    if scaling is None:
+        return
+    if scenario.queue.provider not in scaling.providers:
+        message = f"{scaling.kind} cannot see a queue of {scenario.queue.provider}: leave scaling out"
+        yield Complaint(path="scaling.kind", message=message, source=scaling.why)
+    if scaling.min_instances >= most:
+        message = (
+            f"consumers.instances is the most there may be ({most}), so nothing would scale: use fewer here"
+        )
+        yield Complaint(path="scaling.min_instances", message=message)
+    given = scaling.model_fields_set
+    if "start_instances" in given and not scaling.min_instances <= scaling.starts_with <= most:
+        message = (
+            f"this must be between min_instances ({scaling.min_instances}) and consumers.instances ({most})"
+        )
+        yield Complaint(path="scaling.start_instances", message=message)
+    if scaling.on_scale_in == "kill" and "grace_s" in given:
+        message = "on_scale_in is kill, so nothing drains: use on_scale_in: drain, or leave grace out"
+        yield Complaint(path="scaling.grace_s", message=message)
+    if isinstance(scaling, Keda) and scaling.min_instances:
+        for name in ("activation", "polling_interval_s", "cooldown_s"):
+            if name in given:
+                message = (
+                    "KEDA wakes a fleet and puts it to sleep only where min_instances is 0: leave this out"
+                )
+                yield Complaint(path=f"scaling.{name}", message=message, source=_KEDA)
+    if isinstance(scaling, LambdaPollers) and most > MOST_POLLERS:
+        message = f"a mapping has at most {MOST_POLLERS:,} concurrent batches"
+        yield Complaint(path="consumers.instances", message=message, source=_LAMBDA)
