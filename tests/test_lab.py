@@ -29,8 +29,8 @@ SHOWN = [incident.id for incident in incidents() if incident.not_reproduced is N
 QUICK = ("A1", "B1", "F3")
 """Those that the recommender is asked about in every run of the suite; the others are marked slow."""
 
-WITHOUT_A_FORMULA = ("R12",)
-"""Rules of which an explanation has no numbers: a case that breaks them says so in its own words."""
+WITHOUT_A_FORMULA = ("C9", "I6", "I10")
+"""Cases of which the explanation has no number: a kill, a setting that does something else, a start that takes long."""
 
 MINIMAL = """
 id: X1
@@ -95,9 +95,8 @@ def test_the_recommender_takes_the_symptom_away(name: str) -> None:
 def test_the_broken_rule_is_explained(name: str) -> None:
     """Of each rule that a case names, the explanation has the numbers, and they say that it is broken."""
     found = reproduce(load_incident(name), answer=False)
-    stated = [rule for rule in found.incident.breaks if rule not in WITHOUT_A_FORMULA]
-    assert [finding.rule for finding in found.rules] == stated
-    assert all(finding.broken for finding in found.rules)
+    broken = [finding.rule for finding in found.rules if finding.broken]
+    assert broken == [rule for rule in found.incident.breaks if name not in WITHOUT_A_FORMULA]
 
 
 @pytest.mark.parametrize("name", ["A1", "C2", "D12", "F3", "G2"])

@@ -12,6 +12,7 @@ R8  receives that find nothing are paid for like all others
 R9  each handler that outlasts its lock needs a renewer of its own
 R10 messages that a full downstream refuses must be delivered often enough to get their turn
 R11 a message must outlast its failed tries and the time in which nobody handles it
+R12 a handler must be done before a scaler takes its instance away
 R13 the fleet must not want more of a shared downstream than it has
 
 Rules about sessions and scaling (R6 and R12) speak of what these scenarios do not have.
@@ -30,6 +31,7 @@ from qtune.analysis.finding import Finding
 from qtune.analysis.lifting import ceiling_findings
 from qtune.analysis.ordering import order_findings
 from qtune.analysis.refusing import refusal_findings
+from qtune.analysis.scaling_in import scaling_findings
 from qtune.analysis.setup import Setup
 from qtune.analysis.summary import Summary
 from qtune.providers import lock_field
@@ -64,7 +66,7 @@ def of_scenario(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[F
         *refusal_findings(setup),
     ]
     found += _in_flight(setup, demand_per_s)
-    return [*found, *order_findings(setup), *endurance_findings(scenario)]
+    return [*found, *order_findings(setup), *scaling_findings(scenario, setup), *endurance_findings(scenario)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
