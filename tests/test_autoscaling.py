@@ -10,7 +10,9 @@ from qtune.autoscaling import FunctionsTarget, Keda, LambdaPollers, TargetTracki
 from qtune.engine.scaling import settled, stepped, wanted, within, woken
 from qtune.errors import ScenarioError
 from qtune.presets import dump_scenario, load_scenario
+from qtune.recommendation import recommend
 from qtune.scenario import Scenario
+from qtune.verification import verify
 
 
 def scenario(provider: str = "sqs", instances: int = 10, **scaling: Any) -> Scenario:
@@ -115,3 +117,12 @@ def test_a_scaler_is_written_and_read_back() -> None:
         written = scenario(**scaling)
         assert load_scenario(dump_scenario(written)) == written
     assert scenario(kind="keda").scaling.starts_with == 0  # type: ignore[union-attr]
+
+
+def test_a_scaled_fleet_is_recommended_and_verified() -> None:
+    """A recommendation keeps the scaler and the most instances, and its assertions are judged."""
+    asked = scenario(kind="keda", min_instances=1, instances=4).with_(horizon_s=600.0)
+    found = recommend(asked, "p95=20s")
+    assert found.scenario.scaling == asked.scaling
+    assert found.scenario.consumers.instances == 4
+    assert {assertion.number for assertion in verify(asked).assertions} == set(range(1, 17))

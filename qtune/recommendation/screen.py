@@ -25,7 +25,7 @@ from qtune.distributions import Distribution, Empirical
 from qtune.errors import ScenarioError
 from qtune.recommendation.objectives import LATENCIES
 from qtune.recommendation.question import Question
-from qtune.recommendation.space import Space
+from qtune.recommendation.space import Space, template_instances
 from qtune.recommendation.styles import Style
 from qtune.scenario import Scenario
 from qtune.units import format_duration, format_fraction, format_rate
@@ -91,7 +91,9 @@ class Screen:
     def fleet(self, style: Style, instances: int, workers: int) -> Setup:
         """The setup of a style with so many instances and workers, without the checks that a scenario has."""
         if style not in self._templates:
-            self._templates[style] = style.scenario(self.question.scenario, 1, 12 * style.step)
+            self._templates[style] = style.scenario(
+                self.question.scenario, template_instances(self.question.scenario), 12 * style.step
+            )
         template = self._templates[style]
         scaled = {name: factor * workers for name, factor in style.per_worker.items()}
         sizes = {"instances": instances, "workers": workers, **scaled}

@@ -105,6 +105,11 @@ def _own(scenario: Scenario) -> Style:
     return Style(consumers=own, step=step)
 
 
+def template_instances(scenario: Scenario) -> int:
+    """Instances of a scenario that only stands for its style; a scaler needs room above its fewest."""
+    return 1 if scenario.scaling is None else scenario.consumers.instances
+
+
 def _distinct(scenario: Scenario, styles: Iterable[Style], kept: frozenset[str]) -> Iterator[Style]:
     """The styles that are allowed and differ in what they make the client do; what is kept stays as it is."""
     seen = set()
@@ -119,7 +124,7 @@ def _distinct(scenario: Scenario, styles: Iterable[Style], kept: frozenset[str])
         step = consumers["receivers"] or 1
         made = Style(consumers=consumers, queue=queue, per_worker=per_worker, step=step, rank=style.rank)
         try:
-            tried = made.scenario(scenario, 1, 12 * step)
+            tried = made.scenario(scenario, template_instances(scenario), 12 * step)
         except ScenarioError:
             continue  # a combination of settings that this client does not have
         key = (tried.behaviour(), tried.semantics(), tuple(per_worker.items()), step)
