@@ -162,13 +162,13 @@ def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
     q.feed_from, q.feed_to = receiver, receiver + 1
 
 
-@rare
+@rare()
 def call_again(w, delivery, succeeded, receiver, refused, spent, now_s):  # type: ignore[no-untyped-def]
     """Make the call of a settle that was refused before."""
     call(w, delivery, succeeded, receiver, refused, spent, now_s)
 
 
-@rare
+@rare(False)
 def settle_is_refused(  # type: ignore[no-untyped-def]
     w, start_s, delivery, succeeded, receiver, refused, spent, now_s
 ):

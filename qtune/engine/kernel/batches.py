@@ -32,7 +32,7 @@ def another(w, receiver):  # type: ignore[no-untyped-def]
     return w.buffer[receiver, (row.head - 1) & (w.buffer.shape[1] - 1)]
 
 
-@rare
+@rare()
 def start_batch(w, worker, delivery, now_s):  # type: ignore[no-untyped-def]
     """A worker starts on a delivery and those behind it; False when the client dropped them all."""
     p = w.plan
@@ -83,7 +83,7 @@ def batch_s(w, worker):  # type: ignore[no-untyped-def]
     return w.plan.batch_call_s + work_s
 
 
-@rare
+@rare(False)
 def batch_is_due(w, worker, now_s):  # type: ignore[no-untyped-def]
     """A call begins on a core, or goes on without, or ends; True when its worker has nothing left to do."""
     p = w.plan
@@ -155,7 +155,7 @@ def batch_ends(w, worker, now_s):  # type: ignore[no-untyped-def]
     return not settles_next(w, worker)
 
 
-@rare
+@rare(False)
 def settles_next(w, worker):  # type: ignore[no-untyped-def]
     """Settle the next message of a call that is settled alone; False when there is none."""
     row, place = w.workers[worker], w.batch_next[worker]

@@ -281,7 +281,7 @@ def in_line(w, place):  # type: ignore[no-untyped-def]
     return row.state == WAITING and row.call == w.demand_call[place & (len(w.demand) - 1)]
 
 
-@rare
+@rare(0)
 def any_in_line(w):  # type: ignore[no-untyped-def]
     """One of the receivers that wait, by a draw for the next delivery; the others keep their order."""
     b = w.broker

@@ -16,7 +16,7 @@ def price_of(w, outcome):  # type: ignore[no-untyped-def]
     return w.plan.failed_tokens if outcome == CALL_FAILED else w.plan.throttled_tokens
 
 
-@rare
+@rare(0.0)
 def next_after_s(w, client, outcome, op, a, b, refused):  # type: ignore[no-untyped-def]
     """How long to wait before the next try of a call that was refused, or GIVES_UP.
 

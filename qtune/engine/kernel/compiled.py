@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 try:
     import numba as _numba
     from numba.core import config as _config
+    from numba.extending import overload as _overload
 except ImportError:
     COMPILED = False
 else:
@@ -28,7 +30,8 @@ else:
     COMPILED = not _settings.DISABLE_JIT
     # Nothing is allocated in compiled code, so it needs no reference counts; a division by zero gives infinity, as
     # IEEE arithmetic has it, instead of a check at every division.
-    _njit: Any = partial(_numba.njit, _nrt=False, error_model="numpy")
+    _options: Any = {"_nrt": False, "error_model": "numpy"}
+    _njit: Any = partial(_numba.njit, **_options)
 
 
 def step(function: Function) -> Function:
@@ -39,12 +42,46 @@ def step(function: Function) -> Function:
     return compiled
 
 
-def rare(function: Function) -> Function:
-    """Mark a step that few plans need: it is called, so the loop that all plans run does not grow."""
+def apart(function: Function) -> Function:
+    """Mark a step that every plan needs, but seldom: it is called, so the loop does not grow."""
     if not COMPILED:
         return function
     compiled: Function = _njit()(function)
     return compiled
+
+
+def rare(otherwise: Any = None) -> Callable[[Function], Function]:
+    """Mark a step that few plans need: it is called, and not even compiled where the world is plain.
+
+    In a plain world (see plain.py) nothing calls it; what compiled code has in its place there gives ``otherwise``,
+    which must be of the type that the step gives.
+    """
+
+    if callable(otherwise):
+        raise TypeError(f"write @rare() above {otherwise.__name__}, with what it gives in a plain world")
+
+    def mark(function: Function) -> Function:
+        if not COMPILED:
+            return _checked(function)
+        names = ", ".join(signature(function).parameters)
+        choices: dict[str, Any] = {"step": function}
+        exec(f"def nothing({names}): return {otherwise!r}", choices)
+        exec(f"def choose({names}): return nothing if w.plain else step", choices)
+        _overload(function, jit_options=_options, inline="never")(choices["choose"])
+        return function
+
+    return mark
+
+
+def _checked(function: Function) -> Function:
+    """The step as Python runs it, which finds out if a plain world needs it after all."""
+
+    @wraps(function)
+    def step(w: Any, *rest: Any) -> Any:
+        assert not w.plain, f"a plain world needs {function.__name__}"
+        return function(w, *rest)
+
+    return step  # type: ignore[return-value]
 
 
 def entry(function: Function) -> Function:

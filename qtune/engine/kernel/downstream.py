@@ -36,7 +36,7 @@ def ask(w, need_s, now_s):  # type: ignore[no-untyped-def]
     return start_s
 
 
-@rare
+@rare(0.0)
 def worked_s(w, now_s):  # type: ignore[no-untyped-def]
     """How long attempts have been served so far: all that were taken on, less what is left of them."""
     worked_s = w.broker.downstream_busy_s
@@ -64,7 +64,7 @@ def wait_after(w, message, key, tries):  # type: ignore[no-untyped-def]
     return wait_s
 
 
-@rare
+@rare(0.0)
 def serve(w, worker, need_s, now_s):  # type: ignore[no-untyped-def]
     """When an attempt whose work on a core is done will be over, or REFUSED."""
     p = w.plan
@@ -79,7 +79,7 @@ def serve(w, worker, need_s, now_s):  # type: ignore[no-untyped-def]
     return start_s + need_s
 
 
-@rare
+@rare()
 def attempt_in_turn(w, worker, now_s):  # type: ignore[no-untyped-def]
     """A worker begins an attempt on a core, or goes on without; it comes back for the next one, or after its last."""
     p = w.plan

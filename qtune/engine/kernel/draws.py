@@ -100,7 +100,7 @@ def trip_s(w, table, stream, a, b, now_s):  # type: ignore[no-untyped-def]
     return slowed_s(w, time_s, now_s) if w.plan.slows else time_s
 
 
-@rare
+@rare(0.0)
 def slowed_s(w, time_s, now_s):  # type: ignore[no-untyped-def]
     """The same when the broker is slow for a while."""
     for place in range(len(w.slow_factor)):

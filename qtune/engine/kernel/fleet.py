@@ -14,7 +14,7 @@ from qtune.engine.kernel.background import RELEASED, put
 from qtune.engine.kernel.batches import BATCH_ASKING, BATCH_ATTEMPTING, BATCH_HANDLING
 from qtune.engine.kernel.broker import WAITING
 from qtune.engine.kernel.calendar import set_slot
-from qtune.engine.kernel.compiled import rare
+from qtune.engine.kernel.compiled import apart, rare
 from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, HANDLING
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.receivers import ANSWERED, FREE, RESTING
@@ -27,7 +27,7 @@ CLOSED = 1 << 40
 """More places than any receiver has."""
 
 
-@rare
+@apart
 def begin_fleet(w):  # type: ignore[no-untyped-def]
     """The first consumers run at the start, and the others are gone."""
     p = w.plan
@@ -44,7 +44,7 @@ def begin_fleet(w):  # type: ignore[no-untyped-def]
         next_change(w)
 
 
-@rare
+@apart
 def is_absent(w, consumer):  # type: ignore[no-untyped-def]
     """A consumer that has never run."""
     p = w.plan
@@ -55,7 +55,7 @@ def is_absent(w, consumer):  # type: ignore[no-untyped-def]
             w.workers[worker].phase = DEAD
 
 
-@rare
+@apart
 def next_change(w):  # type: ignore[no-untyped-def]
     """Let the fleet be due when the next of its consumers is, or the next event of the plan."""
     b = w.broker
@@ -65,7 +65,7 @@ def next_change(w):  # type: ignore[no-untyped-def]
     set_slot(w, w.slots.fleet, due_s)
 
 
-@rare
+@rare()
 def fleet_changes(w, now_s):  # type: ignore[no-untyped-def]
     """One consumer starts, is told to stop or is killed; or the plan says who is to stop."""
     p, b, q = w.plan, w.broker, w.pending
@@ -97,7 +97,7 @@ def fleet_changes(w, now_s):  # type: ignore[no-untyped-def]
     next_change(w)
 
 
-@rare
+@rare()
 def stop(w, consumer, grace_s, back_s, now_s):  # type: ignore[no-untyped-def]
     """Tell a consumer to stop; what follows is an event of its own at this instant."""
     row = w.consumers[consumer]
@@ -108,7 +108,7 @@ def stop(w, consumer, grace_s, back_s, now_s):  # type: ignore[no-untyped-def]
     w.broker.running -= 1
 
 
-@rare
+@apart
 def pay_up(w, now_s):  # type: ignore[no-untyped-def]
     """Count the time of the instances up to now, before their number changes."""
     b = w.broker
@@ -116,7 +116,7 @@ def pay_up(w, now_s):  # type: ignore[no-untyped-def]
     b.paid_until_s = now_s
 
 
-@rare
+@rare()
 def is_gone(w, consumer, now_s):  # type: ignore[no-untyped-def]
     """A consumer has ended; if it is to come back, it begins to start now."""
     row = w.consumers[consumer]
@@ -130,7 +130,7 @@ def is_gone(w, consumer, now_s):  # type: ignore[no-untyped-def]
         w.broker.paid -= 1
 
 
-@rare
+@rare()
 def drained(w, now_s):  # type: ignore[no-untyped-def]
     """An event that concerned some receivers is over: their consumer is gone if it drained and has nothing left."""
     q = w.pending
@@ -143,7 +143,7 @@ def drained(w, now_s):  # type: ignore[no-untyped-def]
             next_change(w)
 
 
-@rare
+@rare(False)
 def has_nothing(w, consumer):  # type: ignore[no-untyped-def]
     """Whether a consumer has nothing in hand and nothing on its way."""
     p = w.plan
@@ -161,7 +161,7 @@ def has_nothing(w, consumer):  # type: ignore[no-untyped-def]
     return True
 
 
-@rare
+@rare(False)
 def is_busy(w, worker):  # type: ignore[no-untyped-def]
     """Whether a worker is with a delivery."""
     phase = w.workers[worker].phase
@@ -169,7 +169,7 @@ def is_busy(w, worker):  # type: ignore[no-untyped-def]
     return batch or phase in (ATTEMPTING, ASKING, HANDLING, AT_BROKER, SETTLING, TRYING_AGAIN)
 
 
-@rare
+@apart
 def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
     """Set up a consumer with nothing in hand; what numbers its calls and credit goes on from before."""
     p = w.plan
@@ -205,7 +205,7 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
                 row.idle_workers += 1
 
 
-@rare
+@rare()
 def close_consumer(w, consumer, now_s):  # type: ignore[no-untyped-def]
     """A consumer receives no more, and gives back or leaves what no handler has begun with."""
     p = w.plan
@@ -221,7 +221,7 @@ def close_consumer(w, consumer, now_s):  # type: ignore[no-untyped-def]
             set_slot(w, w.slots.requests + receiver, inf)
 
 
-@rare
+@rare()
 def close_link(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """A link closes: what its consumer has, and no worker has begun with, is given back or left to its lock."""
     p, s = w.plan, w.slots
@@ -252,7 +252,7 @@ def close_link(w, receiver, now_s):  # type: ignore[no-untyped-def]
             set_slot(w, s.workers + receiver, inf)
 
 
-@rare
+@rare()
 def give_up(w, delivery, receiver, land_s, now_s):  # type: ignore[no-untyped-def]
     """Send a delivery back, uncounted, as soon as it is there."""
     its = w.deliveries[delivery & (len(w.deliveries) - 1)]
@@ -260,7 +260,7 @@ def give_up(w, delivery, receiver, land_s, now_s):  # type: ignore[no-untyped-de
     put(w, max(now_s, land_s) + half_s, now_s, half_s, delivery, RELEASED, 0, receiver, 0, 0)
 
 
-@rare
+@rare()
 def kill_consumer(w, consumer, now_s):  # type: ignore[no-untyped-def]
     """A consumer ends at once: what it has in hand is lost, and its calls on their way vanish."""
     p = w.plan
@@ -276,7 +276,7 @@ def kill_consumer(w, consumer, now_s):  # type: ignore[no-untyped-def]
     w.consumers[consumer].to_renew_head = w.consumers[consumer].to_renew_tail
 
 
-@rare
+@rare()
 def lose(w, delivery):  # type: ignore[no-untyped-def]
     """A delivery is lost with its consumer."""
     row = w.deliveries[delivery & (len(w.deliveries) - 1)]
@@ -284,7 +284,7 @@ def lose(w, delivery):  # type: ignore[no-untyped-def]
         row.outcome = DELIVERY_LOST
 
 
-@rare
+@rare()
 def lose_background(w, consumer):  # type: ignore[no-untyped-def]
     """Settles and releases of a consumer that are on their way never arrive."""
     for place in range(w.broker.background):
@@ -294,7 +294,7 @@ def lose_background(w, consumer):  # type: ignore[no-untyped-def]
             step.receiver = -1
 
 
-@rare
+@rare()
 def leave_line(w, consumer):  # type: ignore[no-untyped-def]
     """The receivers of a consumer wait for messages no more."""
     p, b = w.plan, w.broker
@@ -315,7 +315,7 @@ def leave_line(w, consumer):  # type: ignore[no-untyped-def]
     b.demand_tail = kept
 
 
-@rare
+@rare()
 def kill_receiver(w, receiver):  # type: ignore[no-untyped-def]
     """A receiver and what it has in its buffer or on its way are gone."""
     p, s = w.plan, w.slots
@@ -339,7 +339,7 @@ def kill_receiver(w, receiver):  # type: ignore[no-untyped-def]
     row.last_flow_s = row.last_push_s = 0.0
 
 
-@rare
+@rare()
 def kill_batch(w, worker, now_s):  # type: ignore[no-untyped-def]
     """What a worker has in its call, or has still to settle by itself, is gone."""
     for place in range(w.batch_next[worker], w.batch_count[worker]):
@@ -350,7 +350,7 @@ def kill_batch(w, worker, now_s):  # type: ignore[no-untyped-def]
     w.batch_count[worker] = 0
 
 
-@rare
+@rare()
 def kill_worker(w, worker, now_s):  # type: ignore[no-untyped-def]
     """A worker and the deliveries it has not settled are gone."""
     row = w.workers[worker]

@@ -77,7 +77,7 @@ def first_open_group(w):  # type: ignore[no-untyped-def]
     return first
 
 
-@rare
+@rare()
 def join_group(w, message):  # type: ignore[no-untyped-def]
     """A message has come in: at the end of its group."""
     group = w.messages[message & (len(w.messages) - 1)].group
@@ -95,7 +95,7 @@ def join_group(w, message):  # type: ignore[no-untyped-def]
         row.tail = message + 1
 
 
-@rare
+@rare()
 def rejoin_group(w, message):  # type: ignore[no-untyped-def]
     """A message that was in flight is ready again: in its group by age."""
     row = w.groups[w.messages[message & (len(w.messages) - 1)].group & (len(w.groups) - 1)]
@@ -112,7 +112,7 @@ def rejoin_group(w, message):  # type: ignore[no-untyped-def]
         row.tail = message + 1
 
 
-@rare
+@rare()
 def delivery_ended(w, message):  # type: ignore[no-untyped-def]
     """A message is not in flight any more; its group opens when none of it is."""
     group = w.messages[message & (len(w.messages) - 1)].group
@@ -128,7 +128,7 @@ def take_head(w, row):  # type: ignore[no-untyped-def]
     return message
 
 
-@rare
+@rare()
 def head_expires(w, message):  # type: ignore[no-untyped-def]
     """The oldest of all ready messages, so the first of its group, has outlived its retention."""
     group = w.messages[message & (len(w.messages) - 1)].group
@@ -140,7 +140,7 @@ def head_expires(w, message):  # type: ignore[no-untyped-def]
         open_group(w, group)
 
 
-@rare
+@rare(0)
 def gather(w, most):  # type: ignore[no-untyped-def]
     """Note in ``chosen`` what a receive is given: as many of one group as possible, then of the next; how many."""
     count = 0

@@ -6,11 +6,11 @@ is what its default says; a plan that has it on goes to the slot calendar.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from qtune.engine.kernel.defaults import only_known_are_on
 from qtune.engine.plan import LINK_SLIDING, Floats, Numbers, Plan
 from qtune.result import CALL_OPS, OP_RECEIVE, OP_SETTLE
 
@@ -44,6 +44,9 @@ LOOKED_AT: Final = frozenset({"discipline", "retention_s"})
 """What :func:`jumps` looks at itself."""
 
 
+_KNOWN: Final = FOLLOWED | WATCHED | IDLE | LOOKED_AT
+
+
 def jumps(plan: Plan) -> bool:
     """Whether the jump loop is exact for this plan, unless it turns out that a lock ran out or a limit was used up.
 
@@ -53,7 +56,7 @@ def jumps(plan: Plan) -> bool:
         plan.discipline == LINK_SLIDING
         and plan.in_hand_limit > 0
         and plan.retention_s > plan.horizon_s
-        and all(_is_off(plan, name) for name in _OFF)
+        and only_known_are_on(plan, _KNOWN)
     )
 
 
@@ -87,20 +90,3 @@ def _each_period(plan: Plan, limit: int, time_s: Floats) -> Numbers:
     held_s = np.searchsorted(time_s, [plan.limit_start_s[limit], plan.limit_end_s[limit]])
     each: Numbers = np.diff(np.searchsorted(time_s[slice(*held_s)], starts_s))
     return each
-
-
-def _defaults() -> dict[str, Any]:
-    made = {
-        each.name: each.default if each.default_factory is MISSING else each.default_factory()
-        for each in fields(Plan)
-    }
-    return {name: value for name, value in made.items() if value is not MISSING}
-
-
-_OFF: Final = {
-    name: value for name, value in _defaults().items() if name not in FOLLOWED | WATCHED | IDLE | LOOKED_AT
-}
-
-
-def _is_off(plan: Plan, name: str) -> bool:
-    return bool(np.array_equal(getattr(plan, name), _OFF[name]))

@@ -40,7 +40,7 @@ def down_until_s(w, now_s):  # type: ignore[no-untyped-def]
     return 0.0
 
 
-@rare
+@rare(0)
 def ask(w, op, count, now_s):  # type: ignore[no-untyped-def]
     """Charge a call that takes effect now with ``count`` messages, or refuse it; the outcome of the call."""
     if down_until_s(w, now_s) > now_s:
@@ -55,7 +55,7 @@ def ask(w, op, count, now_s):  # type: ignore[no-untyped-def]
     return CALL_OK
 
 
-@rare
+@rare()
 def charge_received(w, count, now_s):  # type: ignore[no-untyped-def]
     """Charge messages that are handed out; their call, if there was one, was charged before."""
     for limit in range(len(w.limit_credits)):
@@ -63,7 +63,7 @@ def charge_received(w, count, now_s):  # type: ignore[no-untyped-def]
             w.limit_used[limit] += w.limit_message_cost[limit * OPS + OP_RECEIVE] * count
 
 
-@rare
+@rare(False)
 def is_held_up(w, now_s):  # type: ignore[no-untyped-def]
     """Whether a limit holds up what is ready; if so, it goes in the next period."""
     down_s = down_until_s(w, now_s)

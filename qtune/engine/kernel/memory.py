@@ -27,13 +27,14 @@ from qtune.engine.kernel.world import LAYOUT, MAY_BE_EMPTY, World
 
 
 class WorldType(types.Type):
-    """The type of a world in compiled code."""
+    """The type of a world in compiled code; a plain one needs no step that is rare."""
 
-    def __init__(self) -> None:
-        super().__init__(name="World")
+    def __init__(self, plain: bool) -> None:
+        super().__init__(name="PlainWorld" if plain else "World")
+        self.plain = plain
 
 
-WORLD = WorldType()
+WORLD = {plain: WorldType(plain) for plain in (False, True)}
 _WORD = ir.IntType(64)
 PLACES = {name: place for place, name in enumerate(LAYOUT)}
 
@@ -47,7 +48,7 @@ def field_type(name):  # type: ignore[no-untyped-def]
 
 @typeof_impl.register(World)
 def _typeof_world(value, context):  # type: ignore[no-untyped-def]
-    return WORLD
+    return WORLD[value.plain]
 
 
 @register_model(WorldType)

@@ -85,7 +85,7 @@ def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
     set_slot(w, w.slots.requests + receiver, due_s)
 
 
-@rare
+@rare(False)
 def poll_is_refused(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """Whether a limit refuses a poll that has come to the broker."""
     p, row = w.plan, w.receivers[receiver]
@@ -100,7 +100,7 @@ def poll_is_refused(w, receiver, now_s):  # type: ignore[no-untyped-def]
     return False
 
 
-@rare
+@rare()
 def refused_poll_goes_on(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """A refusal leaves the broker or reaches the client, or the client tries again."""
     p, q, row = w.plan, w.pending, w.receivers[receiver]
@@ -208,7 +208,7 @@ def credit_arrives(w, receiver, now_s):  # type: ignore[no-untyped-def]
         wait_in_line(w, receiver)
 
 
-@rare
+@rare(0)
 def seen(w, receiver):  # type: ignore[no-untyped-def]
     """How many of the ready messages a poll sees that asks only some of the servers, up to what it asks for."""
     row = w.receivers[receiver]

@@ -162,7 +162,7 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
     wait_for_due(w, renewer, now_s)
 
 
-@rare
+@rare(False)
 def renewal_is_refused(w, renewer, now_s):  # type: ignore[no-untyped-def]
     """Whether a renewal that would take effect now is refused; it is tried again, unless the worker is through."""
     row = w.renewers[renewer]

@@ -9,17 +9,17 @@ from math import inf
 
 from qtune.engine import scaling
 from qtune.engine.kernel.calendar import set_slot
-from qtune.engine.kernel.compiled import rare
+from qtune.engine.kernel.compiled import apart, rare
 from qtune.engine.kernel.fleet import next_change, pay_up, stop
 from qtune.engine.plan import GONE, RUNNING, STARTING
 
-wanted, settled, stepped = rare(scaling.wanted), rare(scaling.settled), rare(scaling.stepped)
-within, woken = rare(scaling.within), rare(scaling.woken)
+wanted, settled, stepped = apart(scaling.wanted), apart(scaling.settled), apart(scaling.stepped)
+within, woken = apart(scaling.within), apart(scaling.woken)
 
 NOT_YET = -1
 
 
-@rare
+@rare()
 def begin_scaling(w):  # type: ignore[no-untyped-def]
     """The first look is one period after the start; until now the fleet of the start was wanted."""
     row = w.scaler
@@ -30,7 +30,7 @@ def begin_scaling(w):  # type: ignore[no-untyped-def]
     next_act(w)
 
 
-@rare
+@rare()
 def next_act(w):  # type: ignore[no-untyped-def]
     """Let the scaler be due at its next multiple of one of its periods."""
     p, row = w.plan, w.scaler
@@ -39,7 +39,7 @@ def next_act(w):  # type: ignore[no-untyped-def]
     set_slot(w, w.slots.scaler, min(row.poll_s, row.sync_s))
 
 
-@rare
+@rare()
 def scaler_acts(w, now_s):  # type: ignore[no-untyped-def]
     """Look; then wake the fleet or put it to sleep, and then set the number."""
     p, b, row = w.plan, w.broker, w.scaler
@@ -60,7 +60,7 @@ def scaler_acts(w, now_s):  # type: ignore[no-untyped-def]
     next_act(w)
 
 
-@rare
+@rare(0)
 def seen(w, now_s):  # type: ignore[no-untyped-def]
     """How many messages the newest look shows that is old enough, or NOT_YET."""
     row = w.scaler
@@ -72,7 +72,7 @@ def seen(w, now_s):  # type: ignore[no-untyped-def]
     return NOT_YET
 
 
-@rare
+@rare(0)
 def current_of(w):  # type: ignore[no-untyped-def]
     """How many consumers run or start."""
     count = 0
@@ -82,7 +82,7 @@ def current_of(w):  # type: ignore[no-untyped-def]
     return count
 
 
-@rare
+@rare()
 def wake(w, messages, now_s):  # type: ignore[no-untyped-def]
     """A fleet without work sleeps after a while, and wakes when there is some."""
     p, row = w.plan, w.scaler
@@ -94,7 +94,7 @@ def wake(w, messages, now_s):  # type: ignore[no-untyped-def]
     resize(w, number, current, now_s)
 
 
-@rare
+@rare()
 def set_number(w, messages, now_s):  # type: ignore[no-untyped-def]
     """As many consumers as the messages want, with respect to what was wanted lately."""
     p, row = w.plan, w.scaler
@@ -116,7 +116,7 @@ def set_number(w, messages, now_s):  # type: ignore[no-untyped-def]
     resize(w, within(least, number, p.consumers), current, now_s)
 
 
-@rare
+@rare()
 def note_want(w, now_s, want):  # type: ignore[no-untyped-def]
     """Keep in mind what was wanted."""
     row = w.scaler
@@ -126,7 +126,7 @@ def note_want(w, now_s, want):  # type: ignore[no-untyped-def]
     row.wants += 1
 
 
-@rare
+@rare()
 def resize(w, number, current, now_s):  # type: ignore[no-untyped-def]
     """Start consumers, or cancel starts and stop consumers, from the highest number down."""
     p, b = w.plan, w.broker

@@ -62,7 +62,7 @@ def serve_idle_senders(w, now_s):  # type: ignore[no-untyped-def]
         take(w, w.idle_senders[b.idle_senders], now_s)
 
 
-@rare
+@rare()
 def send_failed_again(w, sender, now_s):  # type: ignore[no-untyped-def]
     """Send the entries of a batch that failed in a call of their own."""
     row = w.senders[sender]
@@ -111,7 +111,7 @@ def wanted(w):  # type: ignore[no-untyped-def]
     return p.send_batch_from + int(part * (p.send_batch - p.send_batch_from + 1))
 
 
-@rare
+@rare(False)
 def joins(w, now_s):  # type: ignore[no-untyped-def]
     """Whether the messages that wait let others join them; they are looked at again when the oldest has lingered."""
     b = w.broker
@@ -137,7 +137,7 @@ def take(w, sender, now_s):  # type: ignore[no-untyped-def]
     begin_send(w, sender, now_s)
 
 
-@rare
+@rare()
 def end_lingering(w, now_s):  # type: ignore[no-untyped-def]
     """The oldest message has waited long enough for others: it goes with those that are there."""
     w.broker.gathered = 1
@@ -172,7 +172,7 @@ def sender_is_due(w, sender, now_s):  # type: ignore[no-untyped-def]
     set_slot(w, w.slots.senders + sender, served_s)
 
 
-@rare
+@rare(False)
 def all_fail(w, sender, now_s):  # type: ignore[no-untyped-def]
     """Find the entries of a call that fail, and whether all of them do: then the sender need not go to the door."""
     row = w.senders[sender]
@@ -189,7 +189,7 @@ def all_fail(w, sender, now_s):  # type: ignore[no-untyped-def]
     return row.taken == 0
 
 
-@rare
+@rare(False)
 def send_is_refused(w, sender, now_s):  # type: ignore[no-untyped-def]
     """Whether a limit refuses a send that would be confirmed now; its sender tries again later, or gives it up."""
     b, row = w.broker, w.senders[sender]

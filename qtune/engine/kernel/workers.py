@@ -322,7 +322,7 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
         worker_free(w, worker)
 
 
-@rare
+@rare(False)
 def settle_is_refused(w, worker, now_s):  # type: ignore[no-untyped-def]
     """Whether a settle that would be confirmed now is refused: 0 no, -1 it is tried again, 1 it is given up."""
     row = w.workers[worker]

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from qtune.engine import streams
+from qtune.engine.kernel.plain import is_plain
 from qtune.engine.plan import (
     BY_AGE,
     DRAWN_GROUPS,
@@ -96,7 +97,7 @@ _DERIVED: Final = (
 )
 PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in _NUMBERS]
-    + [(name, "<i8") for name in (*_DERIVED, "most_at_once")]
+    + [(name, "<i8") for name in (*_DERIVED, "most_at_once", "plain")]
 )
 
 SLOTS: Final = _record("", " ".join(Slots._fields))
@@ -188,7 +189,7 @@ class World:
     that compiled code is given.
     """
 
-    __slots__ = (*LAYOUT, "_arrays", "_directory", "address")
+    __slots__ = (*LAYOUT, "_arrays", "_directory", "address", "plain")
 
     def __getattr__(self, name: str) -> Any:
         """Only for type checkers: every array of the layout is set when the world is made."""
@@ -196,6 +197,7 @@ class World:
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         self._arrays = arrays
+        self.plain = bool(arrays["plan"]["plain"][0])
         directory: list[int] = []
         for name, (dtype, dimensions) in LAYOUT.items():
             array = arrays[name].view(np.ndarray)
@@ -331,6 +333,7 @@ def _plan_record(plan: Plan) -> Array:
     record = _records(1, PLAN)
     for name in (*_NUMBERS, *_DERIVED):
         record[name] = getattr(plan, name)
+    record["plain"] = is_plain(plan)
     record["most_at_once"] = _most_at_once(plan)
     return record
 
