@@ -27,6 +27,7 @@ def models_dir() -> Path:
     )
 
 
+@cache
 def shipped_names(kind: str) -> tuple[str, ...]:
     """The names of the files in one folder, such as "traces"; sorted, without the texts about them."""
     folder = models_dir() / kind
