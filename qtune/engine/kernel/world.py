@@ -13,6 +13,7 @@ import numpy as np
 
 from qtune.engine import streams
 from qtune.engine.kernel.plain import is_plain
+from qtune.engine.kernel.sizes import most_at_once, most_in_hand, power_of_two
 from qtune.engine.plan import (
     BY_AGE,
     DRAWN_GROUPS,
@@ -225,15 +226,17 @@ def make_world(plan: Plan, keep_rows: bool = True, *, jumps: bool = False) -> Wo
     slots = slots_of(plan)
     tables, values = _tables(plan)
     consumers, receivers, workers = plan.consumers, plan.receivers_total, plan.workers_total
-    width = _width(plan)
-    flows = 1 if plan.discipline == POLL else _power(plan.in_hand_limit + plan.workers + 4 * FLOWS_AT_ONCE)
+    width = most_in_hand(plan)
+    flows = (
+        1 if plan.discipline == POLL else power_of_two(plan.in_hand_limit + plan.workers + 4 * FLOWS_AT_ONCE)
+    )
     burst = plan.discipline == LINK_BURST
-    leaves = _power(workers if jumps else slots.total)
+    leaves = power_of_two(workers if jumps else slots.total)
     # Memory that is never touched costs nothing, and copying rows into a larger table does.
     # Rows that are to be taken away are worth it only by the ten thousand.
     expected = int(plan.expected_messages * 1.05) if keep_rows else STREAMED_ROWS
-    messages, least = _power(max(expected, 1 << 10)), 64 * _most_at_once(plan)
-    deliveries = _power(max(expected, least))
+    messages, least = power_of_two(max(expected, 1 << 10)), 64 * most_at_once(plan)
+    deliveries = power_of_two(max(expected, least))
     calls = expected if jumps else 3 * expected
     arrays: dict[str, Array] = {
         "plan": _plan_record(plan),
@@ -248,16 +251,16 @@ def make_world(plan: Plan, keep_rows: bool = True, *, jumps: bool = False) -> Wo
         "times": np.full(2 * leaves, np.inf).view(np.int64),
         "winners": winners(leaves),
         "slot_s": np.full(slots.total, np.inf),
-        "changed": np.zeros(4 * (slots.total + _most_at_once(plan)), np.int64),
+        "changed": np.zeros(4 * (slots.total + most_at_once(plan)), np.int64),
         "messages": _blank(messages, MESSAGE),
         "deliveries": _blank(deliveries, DELIVERY),
-        "calls": _blank(_power(max(calls, least)), CALL),
+        "calls": _blank(power_of_two(max(calls, least)), CALL),
         "states": _records(plan.samples, STATE),
-        **_queues(*((1, 1) if jumps else (messages, _power(max(1 << 10, least))))),
+        **_queues(*((1, 1) if jumps else (messages, power_of_two(max(1 << 10, least))))),
         **_groups(plan, messages),
-        "demand": np.zeros(_power(2 * receivers + 2), np.int64),
-        "demand_call": np.zeros(_power(2 * receivers + 2), np.int64),
-        "door": np.zeros(_power(plan.senders + 1), np.int64),
+        "demand": np.zeros(power_of_two(2 * receivers + 2), np.int64),
+        "demand_call": np.zeros(power_of_two(2 * receivers + 2), np.int64),
+        "door": np.zeros(power_of_two(plan.senders + 1), np.int64),
         "consumers": _records(consumers, CONSUMER),
         "receivers": _records(receivers, RECEIVER),
         "workers": _records(workers + 1, WORKER),
@@ -274,10 +277,10 @@ def make_world(plan: Plan, keep_rows: bool = True, *, jumps: bool = False) -> Wo
         "idle_workers": np.zeros((receivers, 1 if burst else plan.workers), np.int64),
         "handled": np.zeros((workers + 1, max(plan.settle_batch, plan.handler_batch)), np.int64),
         "idle_renewers": np.zeros((consumers, max(1, plan.renewers)), np.int64),
-        "to_renew_worker": np.zeros((consumers, _power(2 * plan.receivers * plan.workers)), np.int64),
-        "to_renew_delivery": np.zeros((consumers, _power(2 * plan.receivers * plan.workers)), np.int64),
+        "to_renew_worker": np.zeros((consumers, power_of_two(2 * plan.receivers * plan.workers)), np.int64),
+        "to_renew_delivery": np.zeros((consumers, power_of_two(2 * plan.receivers * plan.workers)), np.int64),
         "idle_senders": np.zeros(max(1, plan.senders), np.int64),
-        "background": _records(_power(64 * _most_at_once(plan)), STEP),
+        "background": _records(power_of_two(64 * most_at_once(plan)), STEP),
         "pending": _records(1, PENDING),
         "samplers": _records(COUNTED, SAMPLER),
         "counts": np.zeros((COUNTED, plan.samples), np.int64),
@@ -300,26 +303,12 @@ def _shared(plan: Plan) -> dict[str, Array]:
     }
 
 
-def _width(plan: Plan) -> int:
-    """How much a receiver can have at most; a burst link: one batch in hand, one read, one unread, and its credit."""
-    return _power(4 * plan.batch + plan.prefetch + plan.in_hand_limit + plan.workers + 8)
-
-
-def _most_at_once(plan: Plan) -> int:
-    """How many messages one event can hand out, or give back, at most."""
-    in_hand = plan.batch + plan.prefetch + plan.in_hand_limit
-    most = plan.send_batch + in_hand + plan.settle_batch + plan.handler_batch + plan.receivers_total + 8
-    if plan.discipline == POLL or not plan.fleet_changes:
-        return most
-    return most + plan.receivers * _width(plan)  # a consumer that stops gives back all that it has
-
-
 def _scaling(plan: Plan) -> dict[str, Array]:
     """What the scaler keeps in mind: looks while they are too new, and what it wanted while that counts."""
     periods_s = [period_s for period_s in (plan.scale_every_s, plan.scale_poll_s) if period_s > 0.0]
     every_s = min(periods_s, default=1.0)
-    looks = _power(2 * int(plan.scale_lag_s / every_s) + 4)
-    wants = _power(int(max(plan.scale_up_window_s, plan.scale_down_window_s) / every_s) + 4)
+    looks = power_of_two(2 * int(plan.scale_lag_s / every_s) + 4)
+    wants = power_of_two(int(max(plan.scale_up_window_s, plan.scale_down_window_s) / every_s) + 4)
     return {
         "scaler": _records(1, SCALER),
         "look_s": np.zeros(looks),
@@ -334,7 +323,7 @@ def _plan_record(plan: Plan) -> Array:
     for name in (*_NUMBERS, *_DERIVED):
         record[name] = getattr(plan, name)
     record["plain"] = is_plain(plan)
-    record["most_at_once"] = _most_at_once(plan)
+    record["most_at_once"] = most_at_once(plan)
     return record
 
 
@@ -358,8 +347,8 @@ def _groups(plan: Plan, messages: int) -> dict[str, Array]:
     return {
         "age": np.zeros(messages if grouped else 1, np.int64),
         "behind": np.zeros(messages if grouped else 1, np.int64),
-        "groups": _records(_power(most) if grouped else 1, GROUP),
-        "open_group": np.zeros(_power(most) if grouped else 1, np.int64),
+        "groups": _records(power_of_two(most) if grouped else 1, GROUP),
+        "open_group": np.zeros(power_of_two(most) if grouped else 1, np.int64),
         "chosen": np.zeros(plan.batch, np.int64),
     }
 
@@ -395,8 +384,3 @@ def winners(leaves: int) -> Array:
     for node in range(leaves - 1, 0, -1):
         found[node] = found[2 * node]
     return found
-
-
-def _power(count: int) -> int:
-    """The least power of two that is not below ``count``."""
-    return 1 << max(0, count - 1).bit_length()
