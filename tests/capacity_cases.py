@@ -60,6 +60,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
             "on_failure": "abandon",
         },
     },
+    "senders of batches": {
+        "queue": SQS,
+        "consumers": {"workers": 40, "receive_wait_s": 20.0},
+        "producers": {"senders": 1, "batch": 3},
+    },
     "senders": {
         "queue": SQS,
         "consumers": {"workers": 40, "receive_wait_s": 20.0},
