@@ -46,6 +46,8 @@ class Consumers(Record):
     max_attempts: how often it makes one call at most, the first time included. Producers use the same client.
     keep_group_order: where the queue is ordered by group, whether a receiver's workers keep to that order: one message
         of a group at a time, and after a failure none of that group until it is received again. None: they do.
+    sessions: on a queue with sessions, how many an instance holds at a time, each with workers / sessions calls at
+        a time. None: one for each worker. session_idle_timeout: without a message for so long a session is closed.
     """
 
     instances: Count = 1
@@ -67,6 +69,8 @@ class Consumers(Record):
     max_attempts: Annotated[int, whole(at_least=1, at_most=MOST_ATTEMPTS)] | None = None
     drop_expired: YesOrNo = False
     keep_group_order: YesOrNo | None = None
+    sessions: Count | None = None
+    session_idle_timeout_s: PositiveSeconds | None = None
     cores: Count = 1
     instance_price_usd_per_hour: Annotated[float, number(at_least=0.0)] | None = None
 

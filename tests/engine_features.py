@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qtune.engine.plan import (
     BY_GROUP,
+    BY_SESSION,
     DRAWN_GROUPS,
     LINK_BURST,
     LINK_SLIDING,
@@ -32,8 +33,10 @@ from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
     DELIVERY_FAILED,
+    DELIVERY_LATE,
     DELIVERY_LOST,
     DELIVERY_OUTCOMES,
+    DELIVERY_RELEASED,
     MESSAGE_EXPIRED,
     MESSAGE_STATES,
     OP_ABANDON,
@@ -101,9 +104,13 @@ FROM_ROWS = {
     *("held up by its group", "comes back to its group", "order kept by a buffer"),
     *("ended when drained", "killed after its grace", "left locked by a link"),
     *("scaled out", "scaled in", "asleep", "a start awaited"),
+    *("session by session", "a session's lock renewed", "a session changes hands", "lost with its session"),
 }
 
-ONLY_IN_PLANS = {"group by group by link", "expired in a group", "given back by a link"}
+ONLY_IN_PLANS = {
+    *("group by group by link", "expired in a group", "given back by a link"),
+    *("no session in time", "given back with its session"),
+}
 """What no scenario can make happen, or so seldom that it takes more of them."""
 
 
@@ -288,6 +295,7 @@ def _from_groups(plan: Plan, result: Result) -> dict[str, bool]:
         and several
         and plan.workers > 1
         and bool((waits_s > 0.0).any()),
+        **_from_sessions(plan, result),
         "expired in a group": grouped and several and expired,
     }
 
@@ -354,3 +362,25 @@ def _part_failed(result: Result) -> bool:
     good = np.bincount(call, weights=ordered["outcome"] == DELIVERY_COMPLETED)
     bad = np.bincount(call, weights=np.isin(ordered["outcome"], (DELIVERY_ABANDONED, DELIVERY_FAILED)))
     return bool(((good > 0) & (bad > 0)).any())
+
+
+def _from_sessions(plan: Plan, result: Result) -> dict[str, bool]:
+    """What happens where receivers hold a session each."""
+    deliveries, calls = result.deliveries, result.calls
+    if plan.hands_out != BY_SESSION:
+        return {}
+    group = result.messages["group"][deliveries["message"]]
+    receiver = deliveries["worker"] // plan.workers
+    handled = deliveries["worker"] >= 0
+    holders = np.unique(np.stack((group[handled], receiver[handled])), axis=1)[0]
+    return {
+        "session by session": bool((deliveries["outcome"] == DELIVERY_COMPLETED).any()),
+        "no session in time": bool((calls["op"] == OP_RECEIVE).any()),
+        "a session's lock renewed": bool(
+            ((calls["op"] == OP_RENEW) & (calls["outcome"] == CALL_OK)).any()
+            and (deliveries["renewals"] > 0).any()
+        ),
+        "a session changes hands": bool((np.unique(holders, return_counts=True)[1] > 1).any()),
+        "given back with its session": bool((deliveries["outcome"] == DELIVERY_RELEASED).any()),
+        "lost with its session": bool((deliveries["outcome"] == DELIVERY_LATE).any()),
+    }

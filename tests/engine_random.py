@@ -20,6 +20,7 @@ from qtune.distributions import Constant, Distribution, Empirical, Exponential, 
 from qtune.engine import streams
 from qtune.engine.plan import (
     BY_GROUP,
+    BY_SESSION,
     DRAWN_GROUPS,
     GIVEN_GROUPS,
     LINK_BURST,
@@ -112,11 +113,49 @@ def any_plan(pick: Pick, whole: Whole) -> Plan:
         **_faults(pick, horizon_s),
         **_fleet(pick, consumers, horizon_s),
     )
-    return _by_group(pick, plan) if pick(False, True) else plan
+    return pick(_by_group, _by_group, _by_session, _by_age, _by_age, _by_age, _by_age)(pick, plan)
+
+
+def _by_age(pick: Pick, plan: Plan) -> Plan:
+    """The same plan; handlers that take batches fail in part more often than by chance."""
+    if plan.handler_batch == 1 or pick(False, True):
+        return plan
+    return replace(plan, fail_steps=streams.chance_steps(0.3), batch_fails_whole=False)
+
+
+def _by_session(pick: Pick, plan: Plan) -> Plan:
+    """The same load, handled by receivers each of which holds a session."""
+    few: Fields = {"grouping": DRAWN_GROUPS, "group_ends": np.array((0.25, 0.5, 1.0))}
+    many: Fields = {"grouping": DRAWN_GROUPS, "group_ends": np.arange(1, 33) / 32.0}
+    return replace(
+        plan,
+        hands_out=BY_SESSION,
+        handler_batch=1,
+        discipline=LINK_SLIDING,
+        batch=1,
+        in_hand_limit=pick(1, plan.workers, 5),
+        credit_at_settle=True,
+        prefetch=0,
+        settle_mode=pick(SETTLE_EACH, SETTLE_CONCURRENT),
+        settle_batch=1,
+        abandons=True,
+        accepts_late=False,
+        in_flight_most=0,
+        short_poll_steps=0,
+        session_idle_s=pick(1.0, 0.05, 0.3, 10.0),
+        accept_wait_s=pick(60.0, 1.0),
+        renewers=0,
+        renews_sessions=pick(False, True),
+        renew_after_s=pick(0.5, 0.66) * plan.lock_s,
+        renew_max_s=pick(NEVER_S, 3.0 * plan.lock_s),
+        fail_steps=pick(plan.fail_steps, streams.chance_steps(0.3)),
+        **pick({"grouping": OWN_GROUPS}, few, many),
+    )
 
 
 def _by_group(pick: Pick, plan: Plan) -> Plan:
     """The same plan, but group by group, by the broker, the client or both, and with more failures."""
+    keeps = pick(True, True, False) and plan.discipline != LINK_BURST
     by_group = pick(True, True, False)
     of_broker: Fields = (
         {"hands_out": BY_GROUP, "accepts_late": False, "short_poll_steps": 0} if by_group else {}
@@ -125,8 +164,9 @@ def _by_group(pick: Pick, plan: Plan) -> Plan:
     return replace(
         plan,
         fail_steps=pick(plan.fail_steps, streams.chance_steps(0.3)),
-        abandons=pick(plan.abandons, False),
-        keeps_order=pick(True, False) and plan.discipline != LINK_BURST and plan.handler_batch == 1,
+        abandons=pick(plan.abandons, False, False),
+        keeps_order=keeps,
+        handler_batch=1 if keeps else plan.handler_batch,
         **of_broker,
         **pick({}, few),
     )
@@ -265,7 +305,7 @@ def _sending(pick: Pick, service_s: float) -> Fields:
 
 def _handler(pick: Pick, service_s: float, client: Fields) -> Fields:
     """What the client does, with handlers that may take several messages; those neither try again nor renew."""
-    most = pick(1, 1, 3, 10)
+    most = pick(1, 3, 10)
     if most == 1:
         return client
     alone = {"backoff_s": np.empty(0), "renewers": 0, "renew_after_s": 0.0, "renew_max_s": 0.0}

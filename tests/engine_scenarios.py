@@ -44,9 +44,9 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
     scenario = Scenario(
         arrivals=arrivals,
         service_time=_service_time(pick, service_s, arrivals["kind"]),
-        failures=failures,
+        failures=failures | ({"on_failure": "abandon"} if "requires_session" in queue else {}),
         handler=handler,
-        groups=groups or (EVEN if queue.get("type") == "fifo" else None),
+        groups=groups or (EVEN if queue.get("type") == "fifo" or "requires_session" in queue else None),
         downstream=_downstream(pick, workers / service_s),
         producers=_producers(pick, provider, service_s),
         queue=queue,
@@ -211,7 +211,8 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
             {"tier": "standard", "credits_per_s": 30.0, "settle_credits": pick(0, 1)},
         )
         ttl = {"message_ttl_s": pick(None, 10.0 * service_s)}
-        return {"provider": provider, **queue, **tier, **ttl}, {**shared, **_servicebus_client(pick)}
+        sections = {"provider": provider, **queue, **tier, **ttl}, {**shared, **_servicebus_client(pick)}
+        return _with_sessions(pick, *sections, workers) if pick(False, True) else sections
     if provider == "memory":
         queue = {
             "max_queue_size": pick(10_000, 2, 8),
@@ -246,6 +247,21 @@ def _polling(pick: Pick, *, own_loops: bool) -> Section:
     if kind == "buffer":
         return {"polling": kind, "buffer": pick(12, 30), "receive_batch": batch}
     return {"polling": kind, "receive_batch": batch}
+
+
+def _with_sessions(pick: Pick, queue: Section, consumers: Section, workers: int) -> tuple[Section, Section]:
+    """The same with sessions, which only one client has."""
+    renewal = consumers["renewal"] and {"max_s": consumers["renewal"]["max_s"]}
+    held: Section = {
+        "client": "azure-processor",
+        "prefetch": pick(0, 0, 5),
+        "settle": pick("each", "concurrent"),
+        "sessions": pick(None, workers, workers // 2 or 1),
+        "session_idle_timeout_s": pick(None, 0.5, 0.1),
+        "drop_expired": consumers["drop_expired"],
+        "renewal": renewal,
+    }
+    return {**queue, "requires_session": True}, held
 
 
 def _servicebus_client(pick: Pick) -> Section:

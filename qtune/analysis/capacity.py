@@ -30,6 +30,7 @@ Resource = Literal[
     "downstream connections",
     "downstream turns",
     "groups",
+    "sessions",
 ]
 
 
@@ -184,6 +185,8 @@ def _groups(setup: Setup) -> list[Ceiling]:
 
     Its next batch may be asked for already, so only the way from the broker to the client counts of a receive.
     """
+    if setup.semantics.hands_out == "by session":
+        return _sessions(setup)
     if setup.semantics.hands_out == "by age" or not setup.busiest_share:
         return []
     behaviour, work, most = setup.behaviour, setup.work, setup.most_per_receive
@@ -194,6 +197,25 @@ def _groups(setup: Setup) -> list[Ceiling]:
         held_s += work.settles * setup.calls.settle.mean / most
     formula = "groups as large as the busiest / (share of a receive + handler time + share of a settlement)"
     return [Ceiling(resource="groups", places=1.0 / setup.busiest_share, held_s=held_s, formula=formula)]
+
+
+def _sessions(setup: Setup) -> list[Ceiling]:
+    """Rule R6: a session has so many calls at a time, and one of a single message also waits for its idle timeout."""
+    behaviour, work = setup.behaviour, setup.work
+    handled_s = work.handler_s + _settle_wait_s(setup)
+    if setup.busiest_share:
+        calls_s = handled_s / (setup.workers_each // behaviour.receivers)
+        places_s = (handled_s + work.deliveries * setup.calls.receive.mean) / behaviour.in_hand_limit
+        formula = (
+            "sessions as large as the busiest / (receive round trip + handler time + wait for settlements)"
+        )
+        held_s = max(calls_s, places_s)
+        return [Ceiling(resource="groups", places=1.0 / setup.busiest_share, held_s=held_s, formula=formula)]
+    if not setup.each_its_own:
+        return []
+    formula = "sessions held / (idle timeout + handler time + wait for settlements)"
+    held_s = handled_s + behaviour.session_idle_s
+    return [Ceiling(resource="sessions", places=setup.receivers, held_s=held_s, formula=formula)]
 
 
 def _cores(setup: Setup) -> list[Ceiling]:

@@ -70,7 +70,9 @@ def _settings_of(resource: Resource, setup: Setup) -> list[tuple[str, int]]:
     if resource == "credits":
         return []
     if resource == "groups":
-        return [batch]
+        return [batch] if polls else []
+    if resource == "sessions":
+        return [workers, instances]
     if resource == "messaging units":
         return [("queue.messaging_units", max(limit.places for limit in setup.rate_limits))]
     if resource == "broker calls":

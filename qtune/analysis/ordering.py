@@ -14,7 +14,7 @@ def order_findings(setup: Setup) -> Iterator[Finding]:
     The queue hands out as many messages of one group to one receive as it takes. In hand they are the client's matter.
     """
     behaviour = setup.behaviour
-    if setup.semantics.hands_out == "by age" or behaviour.keeps_order:
+    if setup.semantics.hands_out != "by group" or behaviour.keeps_order:
         return
     at_once = min(setup.most_per_receive, setup.workers_each // behaviour.receivers)
     change = "consumers.keep_group_order: true, or consumers.receive_batch: 1" if at_once > 1 else ""

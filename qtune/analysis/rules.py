@@ -59,13 +59,9 @@ def findings_of(setup: Setup, demand_per_s: float, summary: Summary) -> tuple[Fi
 def of_scenario(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[Finding]:
     """The rules that need no run, in no order."""
     found = ceiling_findings(scenario, setup, demand_per_s)
-    found += [
-        *_waiting_rule(setup),
-        _handler_rule(scenario, setup),
-        *_renewers(setup),
-        *refusal_findings(setup),
-    ]
-    found += _in_flight(setup, demand_per_s)
+    if setup.semantics.hands_out != "by session":  # there the lock is not a message's
+        found += [*_waiting_rule(setup), _handler_rule(scenario, setup), *_renewers(setup)]
+    found += [*refusal_findings(setup), *_in_flight(setup, demand_per_s)]
     return [*found, *order_findings(setup), *scaling_findings(scenario, setup), *endurance_findings(scenario)]
 
 

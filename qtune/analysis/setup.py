@@ -49,6 +49,7 @@ class Setup:
     rate_limits: those that always apply; one that a fault brings is over some day.
     refused_s: worker time of a message that is refused downstream every time; inf: none ever leaves so.
     busiest_share: of the messages, that of the largest group; 0 when each is its own, or there are none.
+    each_its_own: whether each message is a group of its own.
     """
 
     arrivals: str
@@ -71,6 +72,7 @@ class Setup:
     refused_s: float
     rate_limits: tuple[RateLimit, ...] = ()
     busiest_share: float = 0.0
+    each_its_own: bool = False
 
     @property
     def workers(self) -> int:
@@ -173,6 +175,7 @@ def setup_of(scenario: Scenario) -> Setup:
         downstream=scenario.downstream,
         refused_s=_refused_s(scenario),
         busiest_share=_busiest_share(scenario),
+        each_its_own=scenario.groups is not None and scenario.groups.kind == "own",
     )
 
 

@@ -9,7 +9,7 @@ smallest first, in this order:
     background          settles and releases that no worker waits for, by delivery number
     requests            a poll or credit reaches the broker, a long poll runs out, a response lands (polling)
     landings            messages that the broker pushed reach the client (links)
-    timers              a receive call's deadline, the client's keep-alive (links)
+    timers              a receive call's deadline, the client's keep-alive (links); no session, or no message in it
     renewers            a lock renewal is called, or takes effect
     senders             a send is confirmed
     customers           a customer of the closed loop has thought
@@ -75,6 +75,11 @@ GIVEN_GROUPS: Final = 3
 
 BY_AGE: Final = 0
 BY_GROUP: Final = 1
+BY_SESSION: Final = 2
+
+CLOSE: Final = -1
+ACCEPT: Final = -2
+"""What a receiver of sessions tells the broker besides its credit."""
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -157,9 +162,16 @@ class Plan:
     rejects_when_full: bool = False
     redelivers_first: bool = False
     accepts_late: bool = False  # a handler that succeeds after its lock ran out still completes the message
-    hands_out: int = (
-        BY_AGE  # or by group: none of a group while one of it is in flight; then neither of the two above
-    )
+
+    # What is handed out next: by age; by group, and then none of a group while one of it is in flight; or by session.
+    # Neither of the latter two knows ``redelivers_first`` and ``accepts_late``.
+    hands_out: int = BY_AGE
+
+    # By session: sliding links whose receivers hold a group each, with credit that comes back when a message is
+    # settled; ``lock_s`` locks the group, and ``renew_after_s`` and ``renew_max_s`` are about that lock.
+    session_idle_s: float = 0.0  # nothing in hand for so long: the receiver closes its session
+    accept_wait_s: float = 0.0  # how long the broker holds the wish for a session when there is none
+    renews_sessions: bool = False
     calls_served_at_once: int = 0  # 0: no bound
     serves_any_receiver: bool = (
         False  # of those that wait, all equally likely; else the one that has waited longest
@@ -277,6 +289,12 @@ class Plan:
         return self.fleet_at_s.size > 0 or self.scale_every_s > 0.0
 
     @property
+    def groups_most(self) -> int:
+        """How many groups there are; 0: as many as messages."""
+        given = int(self.group_of.max(initial=0)) + 1
+        return {OWN_GROUPS: 0, DRAWN_GROUPS: self.group_ends.size, GIVEN_GROUPS: given}.get(self.grouping, 1)
+
+    @property
     def refuses(self) -> bool:
         """Whether a call can be refused at all."""
         return self.limit_credits.size + self.outage_start_s.size > 0
@@ -361,14 +379,15 @@ class Slots(NamedTuple):
 def slots_of(plan: Plan) -> Slots:
     """The slot numbers of a plan's actors: the order of equal times, and the calendar's layout."""
     links = plan.receivers_total if plan.discipline != POLL else 0
-    bursts = plan.receivers_total if plan.discipline == LINK_BURST else 0
+    by_session = plan.hands_out == BY_SESSION
+    timed = plan.receivers_total if plan.discipline == LINK_BURST or by_session else 0
     sizes = (
         plan.workers_total,
         1,
         plan.receivers_total,
         links,
-        bursts,
-        plan.consumers * plan.renewers,
+        timed,
+        plan.receivers_total if by_session else plan.consumers * plan.renewers,
         plan.senders,
         plan.customers,
         1,

@@ -14,6 +14,7 @@ from qtune.engine.load import arrivals_of
 from qtune.engine.plan import (
     BY_AGE,
     BY_GROUP,
+    BY_SESSION,
     DRAWN_GROUPS,
     GIVEN_GROUPS,
     LINK_BURST,
@@ -40,7 +41,7 @@ SAMPLES: Final = 500
 
 _DISCIPLINES: Final = {"poll": POLL, "link_sliding": LINK_SLIDING, "link_burst": LINK_BURST}
 _SETTLES: Final = {"each": SETTLE_EACH, "batch": SETTLE_BATCH, "concurrent": SETTLE_CONCURRENT}
-_ORDERS: Final = {"by age": BY_AGE, "by group": BY_GROUP}
+_ORDERS: Final = {"by age": BY_AGE, "by group": BY_GROUP, "by session": BY_SESSION}
 _NOTHING: Final = Constant(value=0.0)
 
 
@@ -181,6 +182,7 @@ def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:
     if behaviour.discipline == "link_sliding" and limit == 0:
         # No place in the buffer: credit belongs to idle workers, and comes back when they are done.
         limit, at_settle = workers, True
+    renews = behaviour.renewers > 0 or behaviour.renews_sessions
     return {
         "discipline": _DISCIPLINES[behaviour.discipline],
         "batch": behaviour.batch,
@@ -197,8 +199,11 @@ def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:
         "drops_expired": behaviour.drops_expired,
         "keeps_order": behaviour.keeps_order,
         "renewers": behaviour.renewers,
-        "renew_after_s": behaviour.renew_after_s if behaviour.renewers else 0.0,
-        "renew_max_s": behaviour.renew_max_s if behaviour.renewers else 0.0,
+        "renew_after_s": behaviour.renew_after_s if renews else 0.0,
+        "renew_max_s": behaviour.renew_max_s if renews else 0.0,
+        "renews_sessions": behaviour.renews_sessions,
+        "session_idle_s": behaviour.session_idle_s,
+        "accept_wait_s": behaviour.accept_wait_s,
         "call_cost_s": behaviour.call_cost_s,
         "message_cost_s": behaviour.message_cost_s,
     }

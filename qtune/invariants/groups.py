@@ -18,8 +18,11 @@ Offence = tuple[str, Mask, str]
 
 def group_offences(result: Result) -> Iterator[Offence]:
     """Which rows break the laws of groups, where the queue has any: (table, rows, law)."""
-    if result.scenario.semantics().hands_out == "by group":
+    hands_out = result.scenario.semantics().hands_out
+    if hands_out == "by group":
         yield from offences_by_group(result, result.scenario.behaviour().batch)
+    if hands_out == "by session":
+        yield from offences_by_session(result)
 
 
 def offences_by_group(result: Result, batch: int) -> Iterator[Offence]:
@@ -27,6 +30,30 @@ def offences_by_group(result: Result, batch: int) -> Iterator[Offence]:
     if result.deliveries.size:
         yield from _one_receive_at_a_time(result, batch)
         yield from _oldest_first(result)
+
+
+def offences_by_session(result: Result) -> Iterator[Offence]:
+    """Which rows break the laws of sessions: one consumer has one, and its messages are first handed out in order."""
+    if not result.deliveries.size:
+        return
+    order = _receives(result)[0]
+    rows = result.deliveries[order]
+    group, consumer = result.messages["group"][rows["message"]], rows["consumer"]
+    begins = np.flatnonzero(np.append(True, (group[1:] != group[:-1]) | (consumer[1:] != consumer[:-1])))
+    ends_s = np.maximum.reduceat(np.where(np.isnan(rows["lock_end_s"]), np.inf, rows["lock_end_s"]), begins)
+    same = group[begins][1:] == group[begins][:-1]
+    early = np.append(same & (rows["locked_s"][begins][1:] < ends_s[:-1]), False)
+    yield "sessions by time", early, "the next consumer had it before all locks of the one before had ended"
+    first = np.sort(np.unique(result.deliveries["message"], return_index=True)[1])
+    group = result.messages["group"][result.deliveries["message"][first]]
+    first = first[np.argsort(group, kind="stable")]
+    message = result.deliveries["message"][first]
+    group, sent_s = result.messages["group"][message], result.messages["sent_s"][message]
+    older = sent_s[1:] < sent_s[:-1]
+    if result.scenario.producers is None:
+        older |= (sent_s[1:] == sent_s[:-1]) & (message[1:] < message[:-1])
+    earlier = (group[1:] == group[:-1]) & older
+    yield "first deliveries by session", np.append(earlier, False), "the next one is of an older message"
 
 
 def _receives(result: Result) -> tuple[Numbers, Numbers]:

@@ -38,7 +38,8 @@ class DeliverySemantics:
     over_limit_fails: a receive that does not wait is then an error (True), or finds nothing, as one that waits does.
     hands_out: "by age", whatever else is locked; or "by group": none of a group while one of its messages is locked,
         the group with the oldest message first, and as many of it to one receive as that takes. A message that comes
-        back is the first of its group then, whatever redelivers_first says.
+        back is the first of its group then, whatever redelivers_first says. "by session": a group is locked for one
+        receiver, with all its messages that are there and that come, until that gives it up or the lock ends.
     """
 
     lock_s: float
@@ -50,7 +51,7 @@ class DeliverySemantics:
     accepts_late: bool = False
     in_flight_most: int = 0
     over_limit_fails: bool = False
-    hands_out: Literal["by age", "by group"] = "by age"
+    hands_out: Literal["by age", "by group", "by session"] = "by age"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +88,9 @@ class ReceiveBehaviour:
     drops_expired: a message whose lock has run out before its turn is dropped unhandled.
     keeps_order: a receiver's workers handle one message of a group at a time, in order, and after a failure none of
         what the receiver has in hand of that group: it is given back too, or left until its lock runs out.
+    session_idle_s: by session: a receiver gives its session up when it has had nothing in hand for so long.
+    accept_wait_s: how long the broker holds the wish for a session; then the receiver asks again.
+    renews_sessions: the lock of a session is renewed, by renew_after_s and renew_max_s, and those of messages are not.
     cores: CPU cores of an instance, shared by its workers for the client's own work.
     call_cost_s, message_cost_s: CPU time of the client per call, and per message in that call.
     """
@@ -110,6 +114,9 @@ class ReceiveBehaviour:
     returns_unstarted: bool = False
     drops_expired: bool = False
     keeps_order: bool = False
+    session_idle_s: float = 0.0
+    accept_wait_s: float = 0.0
+    renews_sessions: bool = False
     cores: int = 1
     call_cost_s: float = 0.0
     message_cost_s: float = 0.0

@@ -1,4 +1,4 @@
-"""Azure Service Bus queues without sessions, in its own words, with its clients and its quotas."""
+"""Azure Service Bus queues in its own words, with its clients and its quotas."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from qtune.providers.rules import (
     within,
 )
 from qtune.providers.servicebus_rules import RULES
-from qtune.records import Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds
+from qtune.providers.servicebus_sessions import session_fields, sessions_go_with_the_queue
+from qtune.records import Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds, YesOrNo
 
 _QUOTAS = "Azure documentation, Service Bus quotas"
 _PERFORMANCE = "Azure documentation, Best practices for performance improvements using Service Bus"
@@ -35,7 +36,9 @@ CREDITS = 1_000
 
 
 class ServiceBusQueue(QueueSettings):
-    """A queue without sessions.
+    """A queue.
+
+    requires_session: True for a queue with sessions; lock_duration is then that of a session.
 
     messaging_units: of a premium namespace; None: one. message_ttl_s: None: messages stay.
     credits_per_s: of a standard namespace, which this queue has to itself; None: 1000/s. Azure raises it on request.
@@ -48,6 +51,7 @@ class ServiceBusQueue(QueueSettings):
     messaging_units: Count | None = None
     lock_duration_s: PositiveSeconds = 60.0
     max_delivery_count: Count = 10
+    requires_session: YesOrNo = False
     message_ttl_s: PositiveSeconds | None = None
     credits_per_s: PositivePerSecond | None = None
     settle_credits: CountOrZero = 0
@@ -287,7 +291,7 @@ def _traffic(units: int, traffic: Traffic | None, message_bytes: int) -> tuple[R
 
 
 class ServiceBus(Provider):
-    """Azure Service Bus, queues without sessions, in peek-lock mode."""
+    """Azure Service Bus queues, in peek-lock mode."""
 
     name = "servicebus"
     queue_type = ServiceBusQueue
@@ -306,6 +310,7 @@ class ServiceBus(Provider):
         _prefetch_fits_client,
         _fleet_fits_namespace,
         groups_go_with_the_queue(lambda queue: False),
+        sessions_go_with_the_queue,
     )
 
     def semantics(self, queue: Any) -> DeliverySemantics:
@@ -317,6 +322,7 @@ class ServiceBus(Provider):
             capacity_messages=0,
             rejects_when_full=False,
             redelivers_first=True,
+            hands_out="by session" if queue.requires_session else "by age",
         )
 
     def rate_limits(self, queue: Any, model: Any, message_bytes: int) -> tuple[RateLimit, ...]:
@@ -349,6 +355,9 @@ class ServiceBus(Provider):
         }
         if traits.discipline == "link_burst":
             return _burst_behaviour(consumers, traits, shared)
+        if queue.requires_session:
+            fields = {**shared, **session_fields(consumers)}
+            return ReceiveBehaviour(batch=1, wait_s=traits.receive_wait_s, **fields)
         return _sliding_behaviour(consumers, traits, shared)
 
 

@@ -9,6 +9,8 @@ _PERF = "Azure documentation, Service Bus performance best practices"
 _DLQ = "Azure documentation, Service Bus dead-letter queues"
 _PREFETCH = "Azure documentation, Service Bus prefetch"
 _SESSIONS = "Azure documentation, Service Bus message sessions"
+_SESSION_PROCESSOR = "Azure.Messaging.ServiceBus (.NET), ServiceBusSessionProcessorOptions"
+_IDLE = "Azure/azure-sdk-for-net#21106 and source of ServiceBusSessionProcessor"
 _THROTTLING = "Azure documentation, Service Bus throttling"
 _TRANSFERS = "Azure documentation, Service Bus transfers, locks and settlement"
 _PREMIUM = "Azure documentation, Service Bus premium messaging"
@@ -147,9 +149,36 @@ RULES: tuple[Rule, ...] = (
         _TRANSFERS,
         setting="model",
     ),
+    modelled(
+        "a session is locked for one receiver, with all its messages that are there and that come, in order",
+        _SESSIONS,
+        setting="queue.requires_session",
+        as_of="2021-04",
+    ),
+    modelled(
+        "the lock of a session that runs out counts a delivery of what is in flight; closing the session does not",
+        _SESSIONS,
+        setting="queue.lock_duration",
+        as_of="2021-04",
+    ),
+    modelled(
+        "a processor holds so many sessions, with so many calls in each, and asks for the next for 60 s at a time",
+        _SESSION_PROCESSOR,
+        setting="consumers.sessions",
+    ),
+    modelled(
+        "a processor keeps a session until it has had no message in it for the idle timeout, 60 s by default",
+        _IDLE,
+        setting="consumers.session_idle_timeout",
+    ),
+    modelled(
+        "a processor renews the lock of a session, not those of its messages; it is not tried again when refused",
+        _SESSION_PROCESSOR,
+        setting="consumers.renewal",
+    ),
     not_modelled(
-        "sessions: an exclusive lock on all messages of a session, idle timeout, concurrent sessions, calls in each",
-        "queues are without sessions",
+        "session receivers of azure-servicebus for Python, and session state",
+        "how long one keeps a session is up to the code around it: describe it as an azure-processor",
         _SESSIONS,
         as_of="2021-04",
     ),

@@ -99,7 +99,7 @@ def _own(scenario: Scenario) -> Style:
     """How the scenario does it now."""
     consumers = scenario.consumers
     own = {name: getattr(consumers, name) for name in KNOBS}
-    step = own["receivers"] or 1
+    step = own["receivers"] or consumers.sessions or 1
     if own["receivers"] == consumers.workers and scenario.behaviour().receivers == consumers.workers:
         own["receivers"], step = None, 1  # one for each worker, however many there are
     return Style(consumers=own, step=step)
@@ -121,7 +121,7 @@ def _distinct(scenario: Scenario, styles: Iterable[Style], kept: frozenset[str])
         lock = lock_field(scenario.queue)
         queue = {} if f"queue.{lock}" in kept else style.queue
         per_worker = {n: factor for n, factor in style.per_worker.items() if f"consumers.{n}" not in kept}
-        step = consumers["receivers"] or 1
+        step = consumers["receivers"] or scenario.consumers.sessions or 1
         made = Style(consumers=consumers, queue=queue, per_worker=per_worker, step=step, rank=style.rank)
         try:
             tried = made.scenario(scenario, template_instances(scenario), 12 * step)

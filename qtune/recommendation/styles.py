@@ -67,7 +67,7 @@ def generated(scenario: Scenario, kept: frozenset[str]) -> Iterator[Style]:
                     consumers=consumers,
                     queue=queue,
                     per_worker=per_worker,
-                    step=way.get("receivers") or 1,
+                    step=way.get("receivers") or scenario.consumers.sessions or 1,
                     rank=1 + _rank(consumers) + len(queue) + len(per_worker),
                 )
 

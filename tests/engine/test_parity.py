@@ -12,10 +12,10 @@ from engine_random import LOST_RELEASE, any_plan, by_chance, plans
 from engine_scenarios import any_scenario, scenarios
 from hypothesis import HealthCheck, example, given, settings
 
-from qtune.engine.plan import BY_GROUP, POLL, Plan
+from qtune.engine.plan import BY_GROUP, BY_SESSION, POLL, Plan
 from qtune.engine.planning import make_plan
 from qtune.invariants import check
-from qtune.invariants.groups import offences_by_group
+from qtune.invariants.groups import offences_by_group, offences_by_session
 from qtune.result import Result, same_rows
 from qtune.scenario import Scenario
 from qtune.shipped import models_dir
@@ -61,6 +61,8 @@ def agree_on_plans(examples: int) -> Counter[str]:
         if plan.hands_out == BY_GROUP:
             batch = plan.batch if plan.discipline == POLL else 1
             assert not any(rows.any() for _, rows, _ in offences_by_group(kernel, batch))
+        if plan.hands_out == BY_SESSION:
+            assert not any(rows.any() for _, rows, _ in offences_by_session(kernel))
         seen.update(features(plan, kernel))
 
     settled = settings(max_examples=examples // 4, suppress_health_check=SLOWLY)

@@ -165,12 +165,18 @@ def come_back(w, message, counted, now_s):  # type: ignore[no-untyped-def]
 @step
 def start_lock(w, delivery, now_s):  # type: ignore[no-untyped-def]
     """Lock a delivery from now on, for the first time or again."""
-    b = w.broker
     end_s = now_s + w.plan.lock_s
-    mask = len(w.lock_end_s) - 1
     w.deliveries[delivery & (len(w.deliveries) - 1)].lock_end_s = end_s
+    queue_lock(w, end_s, delivery)
+
+
+@step
+def queue_lock(w, end_s, what):  # type: ignore[no-untyped-def]
+    """Note when the lock of a delivery ends, or of a session, whose number is -1 - what."""
+    b = w.broker
+    mask = len(w.lock_end_s) - 1
     w.lock_end_s[b.lock_tail & mask] = end_s
-    w.lock_delivery[b.lock_tail & mask] = delivery
+    w.lock_delivery[b.lock_tail & mask] = what
     b.lock_tail += 1
 
 
@@ -194,6 +200,14 @@ def next_message(w):  # type: ignore[no-untyped-def]
 @step
 def hand_out(w, message, consumer, now_s):  # type: ignore[no-untyped-def]
     """Lock a ready message; the number of the new delivery."""
+    delivery = hand_over(w, message, consumer, now_s)
+    start_lock(w, delivery, now_s)
+    return delivery
+
+
+@step
+def hand_over(w, message, consumer, now_s):  # type: ignore[no-untyped-def]
+    """Hand out a ready message; the number of the delivery, whose lock is still to start."""
     b = w.broker
     row = w.messages[message & (len(w.messages) - 1)]
     row.state = MESSAGE_LOCKED
@@ -201,14 +215,12 @@ def hand_out(w, message, consumer, now_s):  # type: ignore[no-untyped-def]
     row.delivery = b.deliveries
     b.backlog -= 1
     b.in_flight += 1
-    new_delivery(w, message, row.deliveries, consumer, now_s)
-    start_lock(w, row.delivery, now_s)
-    return row.delivery
+    return new_delivery(w, message, row.deliveries, consumer, now_s)
 
 
 @step
 def new_delivery(w, message, delivery_no, consumer, now_s):  # type: ignore[no-untyped-def]
-    """Note a message that is handed out."""
+    """Note a message that is handed out; the number of the delivery, whose lock is still to start."""
     b = w.broker
     row = w.deliveries[b.deliveries & (len(w.deliveries) - 1)]
     b.deliveries += 1
@@ -224,6 +236,7 @@ def new_delivery(w, message, delivery_no, consumer, now_s):  # type: ignore[no-u
     row.attempts = 0
     row.renewals = 0
     row.outcome = 0
+    return b.deliveries - 1
 
 
 @step
@@ -237,20 +250,6 @@ def holds(w, delivery):  # type: ignore[no-untyped-def]
         return False
     row = w.messages[message & (len(w.messages) - 1)]
     return row.state == MESSAGE_LOCKED and row.delivery == delivery
-
-
-@step
-def lock_is_live(w):  # type: ignore[no-untyped-def]
-    """Whether the lock at the head of the queue of locks stands and has not been renewed.
-
-    Nearly all are settled by now, which the delivery's own row tells: the message's is not fetched from memory again.
-    """
-    b = w.broker
-    mask = len(w.lock_end_s) - 1
-    delivery = w.lock_delivery[b.lock_head & mask]
-    if w.deliveries[delivery & (len(w.deliveries) - 1)].lock_end_s != w.lock_end_s[b.lock_head & mask]:
-        return False
-    return holds(w, delivery)
 
 
 @step

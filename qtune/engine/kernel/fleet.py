@@ -17,11 +17,21 @@ from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import apart, rare
 from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, HANDLING
 from qtune.engine.kernel.draws import trip_s
+from qtune.engine.kernel.losses import lose, lose_background, lose_unheard
 from qtune.engine.kernel.receivers import ANSWERED, FREE, RESTING
 from qtune.engine.kernel.renewers import IDLE
+from qtune.engine.kernel.sessions import close_sessions, forget_session, leave_sessions
 from qtune.engine.kernel.workers import AT_BROKER, DEAD, PAUSED, SETTLING, TRYING_AGAIN
-from qtune.engine.plan import DRAINING, GONE, LINK_BURST, POLL, RUNNING, STARTING, STOPPING
-from qtune.result import DELIVERY_LOST, DELIVERY_OPEN
+from qtune.engine.plan import (
+    BY_SESSION,
+    DRAINING,
+    GONE,
+    LINK_BURST,
+    POLL,
+    RUNNING,
+    STARTING,
+    STOPPING,
+)
 
 CLOSED = 1 << 40
 """More places than any receiver has."""
@@ -139,6 +149,8 @@ def drained(w, now_s):  # type: ignore[no-untyped-def]
     first, last = q.feed_from // w.plan.receivers, (q.feed_to - 1) // w.plan.receivers
     for consumer in range(first, last + 1):
         if w.consumers[consumer].phase == DRAINING and has_nothing(w, consumer):
+            if w.plan.hands_out == BY_SESSION:
+                close_sessions(w, consumer, now_s)
             is_gone(w, consumer, now_s)
             next_change(w)
 
@@ -187,7 +199,7 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
         row.state = RESTING
         row.closed = 0
         row.in_hand = 0
-        row.freed = p.in_hand_limit if p.discipline != POLL else 0
+        row.freed = p.in_hand_limit if p.discipline != POLL and p.hands_out != BY_SESSION else 0
         row.idle_workers = 0
         for place in range(p.workers):
             worker = receiver * p.workers + place
@@ -228,6 +240,11 @@ def close_link(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row = w.receivers[receiver]
     mask = w.buffer.shape[1] - 1
     first = row.head
+    if p.hands_out == BY_SESSION:  # what no handler has begun with comes back with the session
+        leave_sessions(w, receiver)
+        first = row.tail
+        w.broker.buffered -= row.landed - row.head
+        row.head = row.landed = row.tail
     if p.discipline == LINK_BURST and (is_busy(w, receiver) or w.workers[receiver].phase == PAUSED):
         first += row.batch_left  # what a call has returned is in its worker's hands
     for place in range(first, row.tail):
@@ -264,6 +281,8 @@ def give_up(w, delivery, receiver, land_s, now_s):  # type: ignore[no-untyped-de
 def kill_consumer(w, consumer, now_s):  # type: ignore[no-untyped-def]
     """A consumer ends at once: what it has in hand is lost, and its calls on their way vanish."""
     p = w.plan
+    if p.hands_out == BY_SESSION:
+        lose_unheard(w, consumer)
     lose_background(w, consumer)
     leave_line(w, consumer)
     for receiver in range(consumer * p.receivers, (consumer + 1) * p.receivers):
@@ -274,24 +293,6 @@ def kill_consumer(w, consumer, now_s):  # type: ignore[no-untyped-def]
         w.renewers[renewer].phase = IDLE
         set_slot(w, w.slots.renewers + renewer, inf)
     w.consumers[consumer].to_renew_head = w.consumers[consumer].to_renew_tail
-
-
-@rare()
-def lose(w, delivery):  # type: ignore[no-untyped-def]
-    """A delivery is lost with its consumer."""
-    row = w.deliveries[delivery & (len(w.deliveries) - 1)]
-    if row.outcome == DELIVERY_OPEN:
-        row.outcome = DELIVERY_LOST
-
-
-@rare()
-def lose_background(w, consumer):  # type: ignore[no-untyped-def]
-    """Settles and releases of a consumer that are on their way never arrive."""
-    for place in range(w.broker.background):
-        step = w.background[place]
-        if step.receiver >= 0 and w.receivers[step.receiver].consumer == consumer:
-            lose(w, step.delivery)
-            step.receiver = -1
 
 
 @rare()
@@ -329,6 +330,8 @@ def kill_receiver(w, receiver):  # type: ignore[no-untyped-def]
         set_slot(w, s.landings + receiver, inf)
     if p.discipline == LINK_BURST:
         set_slot(w, s.timers + receiver, inf)
+    if p.hands_out == BY_SESSION:
+        forget_session(w, receiver)
     row.state = DEAD
     row.call += 1
     row.refused = row.spent = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from qtune.engine import streams
 from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.draws import uniform
-from qtune.engine.plan import GIVEN_GROUPS, OWN_GROUPS
+from qtune.engine.plan import BY_SESSION, GIVEN_GROUPS, OWN_GROUPS
 
 
 @step
@@ -39,10 +39,16 @@ def age_of_group(w, group):  # type: ignore[no-untyped-def]
 
 
 @step
+def is_closed(row):  # type: ignore[no-untyped-def]
+    """Whether none of a group may be given now: it is in flight, or somebody holds the session."""
+    return row.in_flight > 0 or row.holder != 0
+
+
+@step
 def open_group(w, group):  # type: ignore[no-untyped-def]
     """Let receivers find a group, unless it is empty or closed."""
     row = w.groups[group & (len(w.groups) - 1)]
-    if row.head == 0 or row.in_flight > 0:
+    if row.head == 0 or is_closed(row):
         return
     age = age_of_group(w, group)
     place = w.broker.open_groups
@@ -93,12 +99,26 @@ def join_group(w, message):  # type: ignore[no-untyped-def]
     else:
         w.behind[(row.tail - 1) & mask] = message + 1
         row.tail = message + 1
+    serve_holder(w, group, row)
+
+
+@step
+def serve_holder(w, group, row):  # type: ignore[no-untyped-def]
+    """A session has a message for its holder: look at it when next something is handed out."""
+    b = w.broker
+    if row.holder <= 0 or w.receivers[row.holder - 1].session != group + 1:
+        return
+    if w.receivers[row.holder - 1].queued == 0:
+        w.receivers[row.holder - 1].queued = 1
+        w.to_serve[b.serve_tail & (len(w.to_serve) - 1)] = row.holder - 1
+        b.serve_tail += 1
 
 
 @rare()
 def rejoin_group(w, message):  # type: ignore[no-untyped-def]
     """A message that was in flight is ready again: in its group by age."""
-    row = w.groups[w.messages[message & (len(w.messages) - 1)].group & (len(w.groups) - 1)]
+    group = w.messages[message & (len(w.messages) - 1)].group
+    row = w.groups[group & (len(w.groups) - 1)]
     mask = len(w.behind) - 1
     before, after = 0, row.head
     while after > 0 and w.age[(after - 1) & mask] < w.age[message & mask]:
@@ -110,13 +130,27 @@ def rejoin_group(w, message):  # type: ignore[no-untyped-def]
         w.behind[(before - 1) & mask] = message + 1
     if after == 0:
         row.tail = message + 1
+    serve_holder(w, group, row)
 
 
 @rare()
 def delivery_ended(w, message):  # type: ignore[no-untyped-def]
-    """A message is not in flight any more; its group opens when none of it is."""
+    """A message is not in flight any more; its group opens when none of it is, unless it is a session."""
     group = w.messages[message & (len(w.messages) - 1)].group
-    w.groups[group & (len(w.groups) - 1)].in_flight -= 1
+    row = w.groups[group & (len(w.groups) - 1)]
+    if w.plan.hands_out == BY_SESSION:
+        mask = len(w.after) - 1
+        before, after = w.before[message & mask], w.after[message & mask]
+        if before > 0:
+            w.after[(before - 1) & mask] = after
+        else:
+            row.first = after
+        if after > 0:
+            w.before[(after - 1) & mask] = before
+        else:
+            row.last = before
+        return
+    row.in_flight -= 1
     open_group(w, group)
 
 
@@ -133,11 +167,10 @@ def head_expires(w, message):  # type: ignore[no-untyped-def]
     """The oldest of all ready messages, so the first of its group, has outlived its retention."""
     group = w.messages[message & (len(w.messages) - 1)].group
     row = w.groups[group & (len(w.groups) - 1)]
-    if row.in_flight == 0:
+    if not is_closed(row):
         first_open_group(w)
     take_head(w, row)
-    if row.in_flight == 0:
-        open_group(w, group)
+    open_group(w, group)
 
 
 @rare(0)

@@ -14,7 +14,7 @@ from qtune.engine.kernel.world import (
     Array,
     World,
 )
-from qtune.engine.plan import BY_AGE, OWN_GROUPS
+from qtune.engine.plan import BY_AGE, BY_SESSION, OWN_GROUPS
 
 
 def grown(world: World, code: int) -> World:
@@ -69,8 +69,9 @@ def _wider_groups(world: World) -> dict[str, Array]:
     """Room for the groups of twice as many messages."""
     if world.plan.hands_out == BY_AGE:
         return {}
+    names = ("age", "behind", "after", "before") if world.plan.hands_out == BY_SESSION else ("age", "behind")
     span = world.broker.messages_from, world.broker.created
-    wider = {name: _wider(getattr(world, name), *span) for name in ("age", "behind")}
+    wider = {name: _wider(getattr(world, name), *span) for name in names}
     if world.plan.grouping == OWN_GROUPS:
         wider["groups"] = _wider(world.groups, *span)
         wider["open_group"] = _wider(world.open_group, 0, world.broker.open_groups)

@@ -12,7 +12,7 @@ import numpy as np
 
 from qtune.engine.kernel.background import background_is_due, release_unread
 from qtune.engine.kernel.batches import start_batch
-from qtune.engine.kernel.broker import add_call, enter, give_back, leave, lock_is_live, think
+from qtune.engine.kernel.broker import add_call, enter, give_back, holds, leave, think
 from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
 from qtune.engine.kernel.downstream import worked_s
@@ -31,6 +31,12 @@ from qtune.engine.kernel.receivers import (
 from qtune.engine.kernel.renewers import let_go, renewer_is_due, start_renewing
 from qtune.engine.kernel.scaler import begin_scaling, scaler_acts
 from qtune.engine.kernel.senders import end_lingering, open_door, sender_is_due
+from qtune.engine.kernel.sessions import (
+    session_lock_is_live,
+    session_lost,
+    session_renewal_is_due,
+    session_timer_is_due,
+)
 from qtune.engine.kernel.source import admit, customer_is_due, next_due
 from qtune.engine.kernel.workers import (
     begin_settle,
@@ -49,7 +55,7 @@ from qtune.engine.kernel.world import (
     MORE_LOCKS,
     MORE_MESSAGES,
 )
-from qtune.engine.plan import BY_AGE, LINK_BURST, POLL
+from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, POLL
 from qtune.result import MESSAGE_COMPLETED, MESSAGE_EXPIRED, MESSAGE_READY
 
 EVERYTHING = 1 << 62
@@ -79,6 +85,8 @@ def begin(w):  # type: ignore[no-untyped-def]
     q.settle_next = -1
     q.unread = -1
     q.feed_to = p.receivers_total
+    if p.hands_out == BY_SESSION:
+        b.waiting = 1  # somebody always waits, so that no arrival goes unseen
 
 
 @step
@@ -206,7 +214,10 @@ def slot_is_due(w, slot, now_s):  # type: ignore[no-untyped-def]
     elif slot < s.renewers:
         timer_is_due(w, slot - s.timers, now_s)
     elif slot < s.senders:
-        renewer_is_due(w, slot - s.renewers, now_s)
+        if w.plan.hands_out == BY_SESSION:
+            session_renewal_is_due(w, slot - s.renewers, now_s)
+        else:
+            renewer_is_due(w, slot - s.renewers, now_s)
     elif slot < s.customers:
         sender_is_due(w, slot - s.senders, now_s)
     elif slot < s.gathering:
@@ -227,7 +238,10 @@ def slot_is_due(w, slot, now_s):  # type: ignore[no-untyped-def]
 
 @step
 def timer_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
-    """A receive call's time is up, or the keep-alive reads the link."""
+    """A receive call's time is up, or the keep-alive reads the link; a session or a message did not come in time."""
+    if w.plan.hands_out == BY_SESSION:
+        session_timer_is_due(w, receiver, now_s)
+        return
     set_slot(w, w.slots.timers + receiver, inf)
     if w.receivers[receiver].in_call == 1:
         call_ends(w, receiver)
@@ -267,11 +281,30 @@ def sample(w, now_s):  # type: ignore[no-untyped-def]
 
 
 @step
+def lock_is_live(w):  # type: ignore[no-untyped-def]
+    """Whether the lock at the head of the queue of locks stands and has not been renewed.
+
+    Nearly all are settled by now, which the delivery's own row tells: the message's is not fetched from memory again.
+    """
+    b = w.broker
+    mask = len(w.lock_end_s) - 1
+    delivery = w.lock_delivery[b.lock_head & mask]
+    if w.plan.hands_out == BY_SESSION:
+        return session_lock_is_live(w, delivery, w.lock_end_s[b.lock_head & mask])
+    if w.deliveries[delivery & (len(w.deliveries) - 1)].lock_end_s != w.lock_end_s[b.lock_head & mask]:
+        return False
+    return holds(w, delivery)
+
+
+@step
 def lock_runs_out(w, now_s):  # type: ignore[no-untyped-def]
     """The lock at the head of the queue of locks has run out."""
     b, q = w.broker, w.pending
     delivery = w.lock_delivery[b.lock_head & (len(w.lock_end_s) - 1)]
     b.lock_head += 1
+    if w.plan.hands_out == BY_SESSION:
+        session_lost(w, -1 - delivery, now_s)
+        return
     b.in_flight -= 1
     q.back = w.deliveries[delivery & (len(w.deliveries) - 1)].message
 

@@ -22,10 +22,11 @@ from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.draws import happens, trip_s
+from qtune.engine.kernel.flows import flow
 from qtune.engine.kernel.groups import gather
 from qtune.engine.kernel.limits import ask, charge_received, is_held_up
-from qtune.engine.kernel.world import FLOWS_AT_ONCE
-from qtune.engine.plan import BY_AGE, LINK_BURST, LINK_SLIDING, POLL
+from qtune.engine.kernel.sessions import flow_arrives, match_sessions, session_lands, session_look
+from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, LINK_SLIDING, POLL
 from qtune.result import CALL_EMPTY, CALL_OK, CALL_OVER_LIMIT, OP_RECEIVE
 
 RESTING = 0
@@ -175,25 +176,6 @@ def answer_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
 
 
 @step
-def flow(w, receiver, limit, now_s):  # type: ignore[no-untyped-def]
-    """Tell the broker a new limit; frames of one link do not overtake each other."""
-    row = w.receivers[receiver]
-    row.limit = limit
-    half_s = 0.5 * trip_s(w, streams.RECEIVE, streams.RECEIVE, receiver, row.flow_count, now_s)
-    row.flow_count += 1
-    row.last_flow_s = max(row.last_flow_s, now_s + half_s)
-    mask = w.flow_s.shape[1] - 1
-    w.flow_s[receiver, row.flow_tail & mask] = row.last_flow_s
-    w.flow_limit[receiver, row.flow_tail & mask] = limit
-    if row.flow_tail == row.flow_head:
-        set_slot(w, w.slots.requests + receiver, row.last_flow_s)
-    row.flow_tail += 1
-    if mask - (row.flow_tail - row.flow_head) < FLOWS_AT_ONCE:
-        w.broker.flows_short = 1
-        w.broker.sure = 0
-
-
-@step
 def credit_arrives(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """Credit reaches the broker, and its link waits in line for messages."""
     row = w.receivers[receiver]
@@ -202,6 +184,9 @@ def credit_arrives(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row.flow_head += 1
     next_s = w.flow_s[receiver, row.flow_head & mask] if row.flow_head < row.flow_tail else inf
     set_slot(w, w.slots.requests + receiver, next_s)
+    if w.plan.hands_out == BY_SESSION:
+        flow_arrives(w, receiver, limit, now_s)
+        return
     waited = row.pushed < row.known_limit
     row.known_limit = limit
     if row.pushed < limit and not waited:
@@ -231,6 +216,9 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
     again as long as it has credit.
     """
     p, b = w.plan, w.broker
+    if p.hands_out == BY_SESSION:
+        match_sessions(w, now_s)
+        return
     polls = p.discipline == POLL
     most = p.in_flight_most if p.in_flight_most > 0 else NO_BOUND
     mask = w.buffer.shape[1] - 1
@@ -271,6 +259,8 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
 def push_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """One message of a link is in the client: for a worker, or read by the call, or left lying."""
     p, q = w.plan, w.pending
+    if p.hands_out == BY_SESSION and session_lands(w, receiver, now_s):
+        return
     row = w.receivers[receiver]
     mask = w.buffer.shape[1] - 1
     w.deliveries[w.buffer[receiver, row.landed & mask] & (len(w.deliveries) - 1)].received_s = now_s
@@ -371,6 +361,8 @@ def look(w, receiver, now_s):  # type: ignore[no-untyped-def]
             room = p.in_hand_limit - row.in_hand
             if room >= p.refill_at:
                 begin_poll(w, receiver, min(room, p.batch), now_s)
+    elif p.hands_out == BY_SESSION:
+        session_look(w, receiver, now_s)
     elif p.discipline != LINK_BURST and row.freed > 0:
         freed = row.freed
         row.freed = 0

@@ -366,5 +366,7 @@ def settle_all(w, now_s):  # type: ignore[no-untyped-def]
         message = settle_one(w, delivery, q.settle_succeeded == 1, now_s)
         if message == -2:
             q.call_outcome = CALL_LOCK_LOST
+            worker = w.deliveries[delivery & (len(w.deliveries) - 1)].worker
+            w.receivers[w.workers[worker].receiver].lost = 1
         elif message >= 0:
             q.back = message

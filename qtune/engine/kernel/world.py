@@ -14,17 +14,7 @@ import numpy as np
 from qtune.engine import streams
 from qtune.engine.kernel.plain import is_plain
 from qtune.engine.kernel.sizes import most_at_once, most_in_hand, power_of_two
-from qtune.engine.plan import (
-    BY_AGE,
-    DRAWN_GROUPS,
-    GIVEN_GROUPS,
-    LINK_BURST,
-    OWN_GROUPS,
-    POLL,
-    Plan,
-    Slots,
-    slots_of,
-)
+from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, POLL, Plan, Slots, slots_of
 from qtune.result import CALL, DELIVERY, MESSAGE, STATE
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,14 +30,15 @@ BROKER: Final = _record(
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
-    "pauses fleet running paid draining tick changed sure flows_short open_groups ages held refusals "
-    "gathered overdue",
+    "pauses fleet running paid draining tick changed sure flows_short held refusals gathered overdue "
+    "open_groups ages asking_head asking_tail serve_head serve_tail",
 )
 CONSUMER: Final = _record("due_s grace_s back_s", "phase idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
-    "start_s half_s last_flow_s last_push_s deadline_s",
+    "start_s half_s last_flow_s last_push_s deadline_s renewal_s last_renewal_s",
     "consumer state asked call in_hand freed head read landed tail idle_workers batch_left "
-    "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers refused outcome spent closed",
+    "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers refused outcome spent closed "
+    "session lost queued renewing renewals",
 )
 WORKER: Final = _record(
     "started_s finished_s settle_start_s half_s",
@@ -60,7 +51,7 @@ SENDER: Final = _record(
     "start_s half_s", "phase message count entries entered taken failed rounds refused spent"
 )
 CUSTOMER: Final = _record("", "thought")
-GROUP: Final = _record("", "head tail in_flight")
+GROUP: Final = _record("lock_end_s", "head tail in_flight holder first last")
 PENDING: Final = _record(
     "call_start_s",
     "settle_from settle_single settle_count settle_succeeded back counted gone polled settle_next everything "
@@ -141,6 +132,10 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "groups": (GROUP, 1),
     "open_group": (INT64, 1),
     "chosen": (INT64, 1),
+    "after": (INT64, 1),
+    "before": (INT64, 1),
+    "asking": (INT64, 1),
+    "to_serve": (INT64, 1),
     "lock_end_s": (FLOAT64, 1),
     "lock_delivery": (INT64, 1),
     "demand": (INT64, 1),
@@ -340,16 +335,18 @@ def _refusals(plan: Plan) -> dict[str, Array]:
 
 def _groups(plan: Plan, messages: int) -> dict[str, Array]:
     """The line in which messages are handed out group by group; next to nothing where they are not."""
-    most = {OWN_GROUPS: messages, DRAWN_GROUPS: plan.group_ends.size}.get(plan.grouping, 1)
-    if plan.grouping == GIVEN_GROUPS:
-        most = int(plan.group_of.max(initial=0)) + 1
-    grouped = plan.hands_out != BY_AGE
+    most = plan.groups_most or messages
+    grouped, by_session = plan.hands_out != BY_AGE, plan.hands_out == BY_SESSION
     return {
         "age": np.zeros(messages if grouped else 1, np.int64),
         "behind": np.zeros(messages if grouped else 1, np.int64),
         "groups": _records(power_of_two(most) if grouped else 1, GROUP),
         "open_group": np.zeros(power_of_two(most) if grouped else 1, np.int64),
         "chosen": np.zeros(plan.batch, np.int64),
+        "after": np.zeros(messages if by_session else 1, np.int64),
+        "before": np.zeros(messages if by_session else 1, np.int64),
+        "asking": np.zeros(power_of_two(plan.receivers_total + 1), np.int64),
+        "to_serve": np.zeros(power_of_two(plan.receivers_total + 1), np.int64),
     }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qtune.engine import streams
-from qtune.engine.plan import BY_GROUP, slots_of
+from qtune.engine.plan import BY_AGE, BY_GROUP, BY_SESSION, slots_of
 from qtune.engine.reference.clock import Slot, earliest
 from qtune.engine.reference.limits import Limits
 from qtune.engine.reference.lines import ByAge, ByGroup, Line
+from qtune.engine.reference.sessions import BySession
 from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 Steps = Generator[Any, Any, None]
 
+_LINES: Final[dict[int, type[Line]]] = {BY_AGE: ByAge, BY_GROUP: ByGroup, BY_SESSION: BySession}
+
 
 class Broker:
     """One queue with its dead-letter rule.
@@ -45,7 +48,7 @@ class Broker:
     def __init__(self, model: Model) -> None:
         self.model, self.plan, self.clock = model, model.plan, model.clock
         self.rows = model.rows
-        self.line: Line = ByGroup(self) if self.plan.hands_out == BY_GROUP else ByAge(self)
+        self.line = _LINES[self.plan.hands_out](self)
         self.demand: deque[Receiver] = deque()
         self.door: deque[tuple[deque[int], Sender | None]] = deque()
         self.locks: deque[tuple[float, int]] = deque()
@@ -105,9 +108,8 @@ class Broker:
     # -- going out ---------------------------------------------------------------------------------------------
 
     def match(self) -> None:
-        """Give what is ready to those who wait, longest waiting first."""
-        while self.line.offers() and self.demand and self.may_hand_out():
-            self.next_in_line().be_served()
+        """Give what is ready to those who wait for it."""
+        self.line.match()
 
     def next_in_line(self) -> Receiver:
         """Take a receiver out of the line: that which has waited longest, or any by a draw for the next delivery."""
@@ -155,14 +157,21 @@ class Broker:
         self.limits.charge_received(1, now_s)
         delivery = self.rows.add_delivery(message, row.deliveries, receiver.consumer.number, now_s)
         row.delivery = delivery
-        self.start_lock(delivery, now_s)
+        if isinstance(self.line, BySession):
+            self.rows.deliveries[delivery].lock_end_s = self.line.lock_end_s[row.group]
+        else:
+            self.start_lock(delivery, now_s)
         return delivery
 
     def start_lock(self, delivery: int, now_s: float) -> None:
         """Lock a delivery from now on, for the first time or again."""
         ends_s = now_s + self.plan.lock_s
         self.rows.deliveries[delivery].lock_end_s = ends_s
-        self.locks.append((ends_s, delivery))
+        self.queue_lock(ends_s, delivery)
+
+    def queue_lock(self, ends_s: float, what: int) -> None:
+        """Note when the lock of a delivery ends, or of a session, whose number is -1 - what."""
+        self.locks.append((ends_s, what))
         if self.locks_idle:
             self.locks_idle = False
             self.lock_slot.hand(None)
@@ -185,11 +194,16 @@ class Broker:
             yield self.lock_slot.at(ends_s)
             if self._live(ends_s, delivery):
                 self.locks.popleft()
-                self.in_flight -= 1
-                self.give_back(self.rows.deliveries[delivery].message)
+                if isinstance(self.line, BySession):
+                    self.line.lose(-1 - delivery)
+                else:
+                    self.in_flight -= 1
+                    self.give_back(self.rows.deliveries[delivery].message)
                 self.match()
 
     def _live(self, ends_s: float, delivery: int) -> bool:
+        if isinstance(self.line, BySession):
+            return self.line.lock_end_s.get(-1 - delivery) == ends_s
         return self.holds(delivery) and self.rows.deliveries[delivery].lock_end_s == ends_s
 
     # -- settling ----------------------------------------------------------------------------------------------

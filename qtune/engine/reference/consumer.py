@@ -7,12 +7,13 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from qtune.engine import streams
-from qtune.engine.plan import LINK_BURST, LINK_SLIDING
+from qtune.engine.plan import BY_SESSION, LINK_BURST, LINK_SLIDING
 from qtune.engine.reference.batches import BatchWorker
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot, earliest
 from qtune.engine.reference.links import BurstLink, SlidingLink
 from qtune.engine.reference.receivers import Poller, Receiver
+from qtune.engine.reference.sessions import SessionLink
 from qtune.engine.reference.workers import Worker
 from qtune.result import CALL_LOCK_LOST, CALL_OK, OP_RENEW
 
@@ -73,6 +74,8 @@ class Consumer:
 
     def _receiver(self, number: int) -> Receiver:
         discipline = self.model.plan.discipline
+        if self.model.plan.hands_out == BY_SESSION:
+            return SessionLink(self, number)
         if discipline == LINK_SLIDING:
             return SlidingLink(self, number)
         return BurstLink(self, number) if discipline == LINK_BURST else Poller(self, number)

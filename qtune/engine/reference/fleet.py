@@ -125,6 +125,9 @@ class Fleet:
         member = self.members[number]
         if member.phase != DRAINING or member.consumer is None or not member.consumer.has_nothing():
             return
+        for receiver in member.consumer.receivers:
+            receiver.finish()
+        self.model.broker.match()
         self.kill(member)
         self.look()
 

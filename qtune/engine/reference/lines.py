@@ -41,6 +41,12 @@ class Line(ABC):
     def offers(self) -> bool:
         """Whether there is a message that a receiver could be given now."""
 
+    def match(self) -> None:
+        """Give what is ready to those who wait, longest waiting first."""
+        broker = self.broker
+        while self.offers() and broker.demand and broker.may_hand_out():
+            broker.next_in_line().be_served()
+
     @abstractmethod
     def take(self, most: int) -> list[int]:
         """The messages that one receive is given, in order, at most so many."""
@@ -116,16 +122,20 @@ class ByGroup(Line):
         self.in_flight[group] -= 1
         self._open(group)
 
+    def is_closed(self, group: int) -> bool:
+        """Whether none of a group may be given now."""
+        return self.in_flight[group] > 0
+
     def _open(self, group: int) -> None:
         """Let receivers find a group, unless it is empty or closed."""
-        if self.ready[group] and not self.in_flight[group]:
+        if self.ready[group] and not self.is_closed(group):
             heappush(self.open, (self.age[self.ready[group][0]], group))
 
     def expire(self, message: int) -> None:
         """It is the oldest of all that are ready, so it is the first of its group, and an open group is the first."""
         group = self.messages[message].group
         self.ready[group].popleft()
-        if not self.in_flight[group]:
+        if not self.is_closed(group):
             heappop(self.open)
             self._open(group)
 

@@ -87,6 +87,10 @@ class Link(Receiver):
     def push(self) -> None:
         """The broker sends one message down the link."""
         [delivery] = self.broker.hand_out(self, 1)
+        self.push_delivery(delivery)
+
+    def push_delivery(self, delivery: int) -> None:
+        """A delivery goes down the link."""
         half_s = 0.5 * self.model.round_trip_s(streams.RECEIVE, streams.PUSH, self.number, self.pushed)
         self.pushed += 1
         self.pushes.put(self.clock.now + half_s, delivery)

@@ -61,6 +61,9 @@ class Receiver:
         if self in self.broker.demand:
             self.broker.demand.remove(self)
 
+    def finish(self) -> None:
+        """The consumer has drained, and ends; only who holds a session has something left to give back."""
+
     def has_some(self) -> bool:
         """Whether a message is here, or on its way."""
         return bool(self.buffer)
@@ -146,6 +149,9 @@ class Receiver:
 
     def ask(self) -> None:
         """Ask for more if there is room; each kind of receiver has its own way."""
+
+    def lost_lock(self) -> None:
+        """An answer says that a lock was lost; only who holds a session draws a conclusion from it."""
 
     def be_served(self) -> None:
         """The broker has a message for this receiver, which waits for one."""

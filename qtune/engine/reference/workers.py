@@ -236,6 +236,8 @@ class Worker:
             if outcome == CALL_OK:
                 tries.answered()
                 lost = [delivery for delivery in deliveries if not broker.settle(delivery, succeeded)]
+                if lost:
+                    self.receiver.lost_lock()
                 broker.match()
                 self.note(start_s, op, count, CALL_LOCK_LOST if lost else CALL_OK)
                 break
@@ -356,7 +358,10 @@ class Background:
         outcome = model.broker.ask(tries.op, 1)
         if outcome == CALL_OK:
             tries.answered()
-            self.answered(delivery, tries.op, model.broker.settle(delivery, tries.op == OP_SETTLE))
+            held = model.broker.settle(delivery, tries.op == OP_SETTLE)
+            if not held:
+                receiver.lost_lock()
+            self.answered(delivery, tries.op, held)
         else:
             model.rows.add_call(start_s, model.clock.now, receiver.consumer.number, tries.op, 0, outcome)
             wait_s = tries.next_after_s(outcome)
