@@ -9,24 +9,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from engine_orders import in_any_order, with_groups
 from engine_plans import NEVER_S, poisson, tables
 from hypothesis import strategies as st
 
 from qtune.distributions import Constant, Distribution, Empirical, Exponential, Lognormal
 from qtune.engine import streams
 from qtune.engine.plan import (
-    BY_GROUP,
-    BY_SESSION,
-    DRAWN_GROUPS,
-    GIVEN_GROUPS,
     LINK_BURST,
     LINK_SLIDING,
-    NO_GROUPS,
-    OWN_GROUPS,
     POLL,
     SETTLE_BATCH,
     SETTLE_CONCURRENT,
@@ -105,7 +99,7 @@ def any_plan(pick: Pick, whole: Whole) -> Plan:
         # Constant round trips can be 0, and then only a pause lets time pass between polls that find nothing.
         idle_pause_s=0.013 if constant and (wait_s == 0.0 or limits) else pick(0.0, 0.0, 0.07),
         **limits,
-        **_with_groups(pick, _arrivals(pick, whole, rate_per_s, horizon_s, service_s)),
+        **with_groups(pick, _arrivals(pick, whole, rate_per_s, horizon_s, service_s)),
         **_receiving(pick, discipline, workers),
         **_broker(pick, lock_s, service_s, horizon_s),
         **_downstream(pick, load),
@@ -113,63 +107,7 @@ def any_plan(pick: Pick, whole: Whole) -> Plan:
         **_faults(pick, horizon_s),
         **_fleet(pick, consumers, horizon_s),
     )
-    return pick(_by_group, _by_group, _by_session, _by_age, _by_age, _by_age, _by_age)(pick, plan)
-
-
-def _by_age(pick: Pick, plan: Plan) -> Plan:
-    """The same plan; handlers that take batches fail in part more often than by chance."""
-    if plan.handler_batch == 1 or pick(False, True):
-        return plan
-    return replace(plan, fail_steps=streams.chance_steps(0.3), batch_fails_whole=False)
-
-
-def _by_session(pick: Pick, plan: Plan) -> Plan:
-    """The same load, handled by receivers each of which holds a session."""
-    few: Fields = {"grouping": DRAWN_GROUPS, "group_ends": np.array((0.25, 0.5, 1.0))}
-    many: Fields = {"grouping": DRAWN_GROUPS, "group_ends": np.arange(1, 33) / 32.0}
-    return replace(
-        plan,
-        hands_out=BY_SESSION,
-        handler_batch=1,
-        discipline=LINK_SLIDING,
-        batch=1,
-        in_hand_limit=pick(1, plan.workers, 5),
-        credit_at_settle=True,
-        prefetch=0,
-        settle_mode=pick(SETTLE_EACH, SETTLE_CONCURRENT),
-        settle_batch=1,
-        abandons=True,
-        accepts_late=False,
-        in_flight_most=0,
-        short_poll_steps=0,
-        session_idle_s=pick(1.0, 0.05, 0.3, 10.0),
-        accept_wait_s=pick(60.0, 1.0),
-        renewers=0,
-        renews_sessions=pick(False, True),
-        renew_after_s=pick(0.5, 0.66) * plan.lock_s,
-        renew_max_s=pick(NEVER_S, 3.0 * plan.lock_s),
-        fail_steps=pick(plan.fail_steps, streams.chance_steps(0.3)),
-        **pick({"grouping": OWN_GROUPS}, few, many),
-    )
-
-
-def _by_group(pick: Pick, plan: Plan) -> Plan:
-    """The same plan, but group by group, by the broker, the client or both, and with more failures."""
-    keeps = pick(True, True, False) and plan.discipline != LINK_BURST
-    by_group = pick(True, True, False)
-    of_broker: Fields = (
-        {"hands_out": BY_GROUP, "accepts_late": False, "short_poll_steps": 0} if by_group else {}
-    )
-    few: Fields = {"grouping": DRAWN_GROUPS, "group_ends": np.array((0.25, 0.5, 1.0))}
-    return replace(
-        plan,
-        fail_steps=pick(plan.fail_steps, streams.chance_steps(0.3)),
-        abandons=pick(plan.abandons, False, False),
-        keeps_order=keeps,
-        handler_batch=1 if keeps else plan.handler_batch,
-        **of_broker,
-        **pick({}, few),
-    )
+    return in_any_order(pick, plan)
 
 
 def _tables(pick: Pick, service_s: float, constant: bool) -> tuple[Any, ...]:
@@ -221,18 +159,6 @@ def _arrivals(pick: Pick, whole: Whole, rate_per_s: float, horizon_s: float, ser
     due_s = np.sort(np.round(source.random(count) * horizon_s, pick(3, 1, 0)))
     given_s = 2.0 * service_s * (0.001 + source.random(count))
     return {"due_s": due_s, "explicit": True, "service_s": pick(np.empty(0), given_s)}
-
-
-def _with_groups(pick: Pick, arrivals: Fields) -> Fields:
-    kind = pick(NO_GROUPS, OWN_GROUPS, DRAWN_GROUPS, GIVEN_GROUPS)
-    if kind == DRAWN_GROUPS:
-        ends = pick((1.0,), (0.5, 1.0), (0.0, 0.25, 0.375, 1.0, 1.0))
-        return {**arrivals, "grouping": kind, "group_ends": np.array(ends)}
-    if kind == GIVEN_GROUPS:
-        if "explicit" not in arrivals:
-            return arrivals
-        return {**arrivals, "grouping": kind, "group_of": np.arange(arrivals["due_s"].size) // 3 % 4}
-    return {**arrivals, "grouping": kind}
 
 
 def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:

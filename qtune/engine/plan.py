@@ -164,11 +164,10 @@ class Plan:
     accepts_late: bool = False  # a handler that succeeds after its lock ran out still completes the message
 
     # What is handed out next: by age; by group, and then none of a group while one of it is in flight; or by session.
-    # Neither of the latter two knows ``redelivers_first`` and ``accepts_late``.
+    # Neither of the latter two knows ``redelivers_first`` and ``accepts_late``. By session: sliding links whose
+    # receivers hold a group each, with credit that comes back when a message is settled; ``lock_s`` locks the group,
+    # and ``renew_after_s`` and ``renew_max_s`` are about that lock.
     hands_out: int = BY_AGE
-
-    # By session: sliding links whose receivers hold a group each, with credit that comes back when a message is
-    # settled; ``lock_s`` locks the group, and ``renew_after_s`` and ``renew_max_s`` are about that lock.
     session_idle_s: float = 0.0  # nothing in hand for so long: the receiver closes its session
     accept_wait_s: float = 0.0  # how long the broker holds the wish for a session when there is none
     renews_sessions: bool = False
@@ -200,9 +199,7 @@ class Plan:
     settle_mode: int = SETTLE_EACH
     settle_batch: int = 1
     drops_expired: bool = False
-    keeps_order: bool = (
-        False  # a receiver handles one message of a group at a time, and none of it after a failure
-    )
+    keeps_order: bool = False  # a receiver handles one of a group at a time, and none of it after a failure
     renewers: int = 0
     renew_after_s: float = 0.0
     renew_max_s: float = 0.0
