@@ -10,13 +10,14 @@ from __future__ import annotations
 from math import inf
 
 from qtune.engine import streams
-from qtune.engine.kernel.broker import add_call, give_back, hand_over, leave, queue_lock
+from qtune.engine.kernel.broker import add_call, enter, give_back, hand_over, leave, queue_lock
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.flows import flow, tell
 from qtune.engine.kernel.groups import first_open_group, open_group, take_head
 from qtune.engine.kernel.limits import ask, charge_received, is_held_up
+from qtune.engine.kernel.senders import open_door
 from qtune.engine.plan import ACCEPT, CLOSE
 from qtune.result import (
     CALL_EMPTY,
@@ -171,11 +172,15 @@ def close_at_broker(w, receiver, now_s):  # type: ignore[no-untyped-def]
 
 @rare()
 def close_sessions(w, consumer, now_s):  # type: ignore[no-untyped-def]
-    """A consumer has drained: it closes its sessions, which others may have."""
-    p = w.plan
+    """A consumer has drained: it closes its sessions, which others may have; what leaves by that makes room."""
+    p, b = w.plan, w.broker
     for receiver in range(consumer * p.receivers, (consumer + 1) * p.receivers):
         close_at_broker(w, receiver, now_s)
-    if w.broker.backlog > 0 and w.broker.held == 0:
+    if p.senders > 0:
+        open_door(w, now_s)
+    elif b.entered < b.created:
+        enter(w, now_s)
+    if b.backlog > 0 and b.held == 0:
         match_sessions(w, now_s)
 
 
