@@ -125,6 +125,8 @@ def test_a_session_lock_that_runs_out_counts_a_delivery(engine: str) -> None:
     assert second["message"] == 0
     assert second["delivery_no"] == 2
     assert second["consumer"] == 1
+    once = run(engine, sessions(A, A, lock_s=0.5, consumers=2, horizon_s=5.0, max_deliveries=1))
+    assert (once.messages["state"] == MESSAGE_DEAD_LETTERED).all()
 
 
 def test_the_lock_of_a_session_is_renewed_and_with_it_its_messages(engine: str) -> None:
