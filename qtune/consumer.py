@@ -35,6 +35,29 @@ class Renewal(Record):
     renewers: Count | None = None
 
 
+class AdaptiveBatch(Record):
+    """Receives that ask for as many messages as are likely to be handled in ``target_duration``.
+
+    The rule is that of the queue-runtime document: the target divided by the mean time a message of the last ten
+    batches, from their request to the end of their handling in whole milliseconds, rounded down, and between min and
+    max; min at first. A receive that brings nothing is not remembered. (The document keeps a history of 50,
+    and reads ten of it.)
+    """
+
+    min: Count = 1
+    max: Count
+    target_duration_s: PositiveSeconds
+
+    @model_validator(mode="after")
+    def _in_order(self) -> AdaptiveBatch:
+        if self.min > self.max:
+            raise wrong_at(("min",), self.min, f"this is more than max ({self.max})")
+        if self.target_duration_s < 0.001:
+            message = "it is counted in whole milliseconds: use 1ms or more"
+            raise wrong_at(("target_duration_s",), self.target_duration_s, message)
+        return self
+
+
 class Consumers(Record):
     """The fleet of consumers: ``instances`` equal processes, each with ``workers`` concurrent handlers.
 
@@ -54,6 +77,7 @@ class Consumers(Record):
     workers: Count
     receivers: Count | None = None
     receive_batch: Count | None = None
+    adaptive_batch: AdaptiveBatch | None = None
     receive_wait_s: Seconds | None = None
     polling: Literal["loop", "permits", "buffer"] | None = None
     buffer: Count | None = None

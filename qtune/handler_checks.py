@@ -44,7 +44,8 @@ def _batches_can_be_received(scenario: Any) -> Iterator[Complaint]:
     if message is not None:
         yield Complaint(path="handler.takes", message=message)
         return
-    batch = consumers.receive_batch or traits.receive_batch
+    adaptive = consumers.adaptive_batch
+    batch = adaptive.max if adaptive else consumers.receive_batch or traits.receive_batch
     if batch == 1:
         message = "a receive brings one message: use consumers.receive_batch of 2 or more, or takes: message"
         yield Complaint(path="handler.takes", message=message)
@@ -87,9 +88,27 @@ def _batches_mix_groups(scenario: Any) -> Iterator[Complaint]:
         yield Complaint(path="handler.takes", message=message)
 
 
+def _adaptive_batches_are_polled(scenario: Any) -> Iterator[Complaint]:
+    provider, consumers = get_provider(scenario.queue.provider), scenario.consumers
+    name = consumers.client or provider.default_client
+    if consumers.adaptive_batch is None or name not in provider.clients:
+        return
+    traits = provider.clients[name]
+    polling = consumers.polling or (traits.polling[0] if traits.polling else None)
+    if polling != "loop":
+        has = f"{name} polls by {polling}" if polling else f"{name} does not poll"
+        others = "use polling: loop, or" if "loop" in traits.polling else ""
+        message = f"{has}, and the time of a batch is known only to a loop that waits for it: {others} leave this out"
+        yield Complaint(path="consumers.adaptive_batch", message=message.replace(":  ", ": "))
+    elif consumers.receive_batch is not None:
+        message = "adaptive_batch says how many messages a receive asks for: leave receive_batch out"
+        yield Complaint(path="consumers.receive_batch", message=message)
+
+
 HANDLER_CHECKS: tuple[Check, ...] = (
     _refusals_take_time,
     _batches_can_be_received,
     _batches_go_alone,
     _batches_mix_groups,
+    _adaptive_batches_are_polled,
 )

@@ -84,6 +84,7 @@ FROM_SETTINGS = {
     *("batches by poll", "batches by a burst link", "a batch fails whole", "a batch fails in part"),
     *("batches by the sum of their work", "batches by the longest of their work"),
     *("waits that vary", "handlers on a core", "handlers on a core for a downstream"),
+    *("batches that adapt", "a batch between its bounds"),
     *("downstream of few connections", "downstream with a pace", "downstream that refuses"),
 }
 FROM_ROWS = {
@@ -190,6 +191,8 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "waits that vary": plan.backoff_jitter > 0.0 and bool((result.deliveries["attempts"] > 1).any()),
         "handlers on a core": plan.cpu_share > 0.0,
         "handlers on a core for a downstream": plan.cpu_share > 0.0 and plan.has_downstream,
+        "batches that adapt": plan.adaptive_least > 0,
+        "a batch between its bounds": plan.adaptive_least > 0 and _between_bounds(plan, result),
         "downstream of few connections": plan.downstream_connections > 0,
         "downstream with a pace": plan.downstream_gap_s > 0.0,
         "downstream that refuses": plan.downstream_rejects,
@@ -384,3 +387,9 @@ def _from_sessions(plan: Plan, result: Result) -> dict[str, bool]:
         "given back with its session": bool((deliveries["outcome"] == DELIVERY_RELEASED).any()),
         "lost with its session": bool((deliveries["outcome"] == DELIVERY_LATE).any()),
     }
+
+
+def _between_bounds(plan: Plan, result: Result) -> bool:
+    """Whether a receive has brought more than the least and fewer than the most of an adaptive batch."""
+    counts = result.calls["count"][result.calls["op"] == OP_RECEIVE]
+    return bool(((counts > plan.adaptive_least) & (counts < plan.batch)).any())

@@ -175,7 +175,12 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
     settle["accepts_late"] = pick(False, True)  # no broker of a link does
     polling = pick("loop", "permits", "buffer")
     if polling == "loop":
-        return {"batch": batch, "in_hand_limit": batch, "refill_at": batch, **settle}
+        adaptive = {
+            "adaptive_least": pick(1, min(batch, 3)),
+            "adaptive_target_s": pick(0.3, 1.0, 5.0),
+        }
+        loop = {"batch": batch, "in_hand_limit": batch, "refill_at": batch, **settle}
+        return {**loop, **pick({}, adaptive)}
     if polling == "permits":
         return {"batch": batch, "in_hand_limit": workers, "refill_at": 1, **settle}
     limit = pick(1, 6, 25)

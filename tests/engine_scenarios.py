@@ -182,6 +182,7 @@ def _downstream(pick: Pick, rate_per_s: float) -> Section | None:
 def _handler(pick: Pick, service_s: float, queue: Section, consumers: Section) -> Section:
     """A handler that takes batches, where a client can hand it any."""
     brings, polling = consumers.get("receive_batch", 1), consumers.get("polling")
+    brings = 10 if "adaptive_batch" in consumers else brings
     ordered = queue.get("type") == "fifo" and consumers.get("keep_group_order") is not False
     can = brings > 1 and not ordered and polling != "permits" and consumers.get("client") != "azure-processor"
     if not can or pick(False, False, True):
@@ -246,6 +247,8 @@ def _polling(pick: Pick, *, own_loops: bool) -> Section:
     kind = pick("loop", "permits", "buffer") if own_loops else pick("permits", "buffer")
     if kind == "buffer":
         return {"polling": kind, "buffer": pick(12, 30), "receive_batch": batch}
+    if kind == "loop" and pick(False, True):
+        return {"adaptive_batch": {"min": 1, "max": 10, "target_duration_s": pick(0.1, 0.4)}}
     return {"polling": kind, "receive_batch": batch}
 
 

@@ -57,6 +57,12 @@ SETTLE_EACH: Final = 0
 SETTLE_BATCH: Final = 1
 SETTLE_CONCURRENT: Final = 2
 
+BATCHES_REMEMBERED: Final = 10
+"""The size of an adaptive batch follows from so many of the last ones."""
+
+ROUNDING: Final = 1e-6
+"""A time in seconds may be so many milliseconds short of the whole number that it stands for."""
+
 CONSTANT: Final = 0
 SMOOTH: Final = 1
 STEPS: Final = 2
@@ -188,6 +194,8 @@ class Plan:
     cores: int = 1
     discipline: int = POLL
     batch: int = 1
+    adaptive_least: int = 0  # 0: a poll always asks for all that there is room for, up to ``batch``
+    adaptive_target_s: float = 0.0  # read in whole milliseconds
     wait_s: float = 0.0
     in_hand_limit: int = 1
     refill_at: int = 1

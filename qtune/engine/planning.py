@@ -186,6 +186,8 @@ def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:
     return {
         "discipline": _DISCIPLINES[behaviour.discipline],
         "batch": behaviour.batch,
+        "adaptive_least": behaviour.adaptive_least,
+        "adaptive_target_s": behaviour.adaptive_target_s,
         "wait_s": behaviour.wait_s,
         "in_hand_limit": 0 if behaviour.discipline == "link_burst" else limit,
         "refill_at": behaviour.refill_at,

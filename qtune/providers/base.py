@@ -77,6 +77,8 @@ class ReceiveBehaviour:
     keepalive_s: how often an idle link reads its socket; unread messages beyond what was asked for are then
         given back, uncounted. inf = never.
     idle_pause_s: pause after an empty receive.
+    adaptive_least, adaptive_target_s: poll: a receive asks for as many messages as are likely to be handled in that
+        time, at least so many and up to ``batch``; 0: for all that there is room for.
     settle: "each": the worker waits for the settlement; "concurrent": it goes on at once and the call runs
         beside it; "batch": settlements are collected until there are ``settle_batch`` and sent in one call.
     settle_batch: 1 unless settle is "batch".
@@ -106,6 +108,8 @@ class ReceiveBehaviour:
     linger_s: float = 0.0
     keepalive_s: float = math.inf
     idle_pause_s: float = 0.0
+    adaptive_least: int = 0
+    adaptive_target_s: float = 0.0
     settle: Literal["each", "batch", "concurrent"] = "each"
     settle_batch: int = 1
     renewers: int = 0

@@ -147,7 +147,8 @@ def poll_behaviour(
 ) -> ReceiveBehaviour:
     """A polling client: what is in hand, and when it asks again, follow from how it polls."""
     polling = consumers.polling or traits.polling[0]
-    batch = consumers.receive_batch or traits.receive_batch
+    adaptive = consumers.adaptive_batch
+    batch = adaptive.max if adaptive else consumers.receive_batch or traits.receive_batch
     if polling == "loop":
         in_hand_limit, refill_at = batch, batch
     elif polling == "permits":
@@ -164,6 +165,8 @@ def poll_behaviour(
         refill_at=refill_at,
         credit_returned="taken" if polling == "buffer" else "settled",
         idle_pause_s=consumers.idle_pause_s or 0.0,
+        adaptive_least=adaptive.min if adaptive else 0,
+        adaptive_target_s=adaptive.target_duration_s if adaptive else 0.0,
         drops_expired=consumers.drop_expired,
         keeps_order=keeps_order,
         cores=consumers.cores,

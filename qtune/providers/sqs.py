@@ -187,6 +187,7 @@ class Sqs(Provider):
         within("queue.message_retention_s", _BOUND["message_retention"]),
         within("queue.message_retention_s", _BOUND["shortest message_retention"]),
         within("consumers.receive_batch", _BOUND["receive_batch"]),
+        within("consumers.adaptive_batch.max", _BOUND["receive_batch"]),
         within("consumers.receive_wait_s", _BOUND["receive_wait"]),
         within("consumers.settle_batch", _BOUND["settle_batch"]),
         within("producers.batch", _BOUND["send_batch"]),

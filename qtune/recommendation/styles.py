@@ -15,6 +15,7 @@ KNOBS: Final = (
     "polling",
     "receivers",
     "receive_batch",
+    "adaptive_batch",
     "receive_wait_s",
     "buffer",
     "refill_at",

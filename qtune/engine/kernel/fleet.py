@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import inf, nan
 
 from qtune.engine import streams
+from qtune.engine.kernel.adaptive import forget_batches
 from qtune.engine.kernel.background import RELEASED, put
 from qtune.engine.kernel.batches import BATCH_ASKING, BATCH_ATTEMPTING, BATCH_HANDLING
 from qtune.engine.kernel.broker import WAITING
@@ -201,6 +202,8 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
         row.in_hand = 0
         row.freed = p.in_hand_limit if p.discipline != POLL and p.hands_out != BY_SESSION else 0
         row.idle_workers = 0
+        if p.adaptive_least > 0:
+            forget_batches(w, receiver)
         for place in range(p.workers):
             worker = receiver * p.workers + place
             its = w.workers[worker]

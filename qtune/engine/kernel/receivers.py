@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import floor, inf
 
 from qtune.engine import streams
+from qtune.engine.kernel.adaptive import fitting_batch
 from qtune.engine.kernel.broker import (
     WAITING,
     add_call,
@@ -161,6 +162,8 @@ def answer_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row.refused = 0
     row.spent = 0
     w.broker.buffered += count
+    if p.adaptive_least > 0:
+        w.brought[receiver] = count
     q.call = 1
     q.call_start_s = row.start_s
     q.call_consumer = row.consumer
@@ -360,7 +363,10 @@ def look(w, receiver, now_s):  # type: ignore[no-untyped-def]
             row.freed = 0
             room = p.in_hand_limit - row.in_hand
             if room >= p.refill_at:
-                begin_poll(w, receiver, min(room, p.batch), now_s)
+                room = min(room, p.batch)
+                if p.adaptive_least > 0:
+                    room = min(room, fitting_batch(w, receiver, now_s))
+                begin_poll(w, receiver, room, now_s)
     elif p.hands_out == BY_SESSION:
         session_look(w, receiver, now_s)
     elif p.discipline != LINK_BURST and row.freed > 0:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from qtune.engine import streams
+from qtune.engine.kernel.handling import handler_arrays
 from qtune.engine.kernel.plain import is_plain
 from qtune.engine.kernel.sizes import most_at_once, most_in_hand, power_of_two
 from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, POLL, Plan, Slots, slots_of
@@ -152,6 +153,10 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "downstream_free_s": (FLOAT64, 1),
     "attempt_start_s": (FLOAT64, 1),
     "attempt_end_s": (FLOAT64, 1),
+    "message_ms": (FLOAT64, 2),
+    "batch_began_s": (FLOAT64, 1),
+    "batches_seen": (INT64, 1),
+    "brought": (INT64, 1),
     "in_batch": (INT64, 2),
     "batch_good": (INT64, 2),
     "batch_count": (INT64, 1),
@@ -264,7 +269,7 @@ def make_world(plan: Plan, keep_rows: bool = True, *, jumps: bool = False) -> Wo
         "customers": _records(max(1, plan.customers), CUSTOMER),
         "core_free_s": np.zeros((consumers, plan.cores)),
         "call_slot_free_s": np.zeros(plan.calls_served_at_once),
-        **_shared(plan),
+        **handler_arrays(plan),
         "buffer": np.zeros((receivers, width), np.int64),
         "land_s": np.zeros((receivers, width if plan.discipline != POLL else 1)),
         "flow_s": np.zeros((receivers, flows)),
@@ -281,21 +286,6 @@ def make_world(plan: Plan, keep_rows: bool = True, *, jumps: bool = False) -> Wo
         "counts": np.zeros((COUNTED, plan.samples), np.int64),
     }
     return World(arrays)
-
-
-def _shared(plan: Plan) -> dict[str, Array]:
-    """What all handlers share, when the attempt of each of them is served, and what it has in a call."""
-    attempts = plan.workers_total if plan.attempt_waits else 1
-    batches = plan.workers_total if plan.handler_batch > 1 else 1
-    return {
-        "downstream_free_s": np.zeros(plan.downstream_connections),
-        "attempt_start_s": np.zeros(attempts),
-        "attempt_end_s": np.zeros(attempts),
-        "in_batch": np.zeros((batches, plan.handler_batch), np.int64),
-        "batch_good": np.zeros((batches, plan.handler_batch), np.int64),
-        "batch_count": np.zeros(batches, np.int64),
-        "batch_next": np.zeros(batches, np.int64),
-    }
 
 
 def _scaling(plan: Plan) -> dict[str, Array]:

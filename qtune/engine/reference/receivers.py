@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 from qtune.engine import streams
+from qtune.engine.plan import BATCHES_REMEMBERED, ROUNDING
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot
 from qtune.result import (
@@ -164,7 +166,9 @@ class Poller(Receiver):
     def __init__(self, consumer: Consumer, number: int) -> None:
         super().__init__(consumer, number)
         self.resting = self.answered = False
-        self.asked = 0
+        self.asked = self.brought = 0
+        self.began_s = 0.0
+        self.message_ms: deque[float] = deque(maxlen=BATCHES_REMEMBERED)
         self.calls = self.before().calls + 1 if self.before() else 0
         self.clock.process(self.run())
 
@@ -198,6 +202,8 @@ class Poller(Receiver):
                 self.resting = True
                 yield self.slot.idle()
             self.asked = self.room()
+            if self.plan.adaptive_least:
+                self.asked = min(self.asked, self.fitting_batch())
             tries = Tries(self.consumer.client, OP_RECEIVE, self.number, self.calls)
             while (outcome := (yield from self.call(tries))) in TRIED_AGAIN:
                 wait_s = tries.next_after_s(outcome)
@@ -208,6 +214,27 @@ class Poller(Receiver):
             self.consumer.rest()
             if outcome != CALL_OK and self.plan.idle_pause_s > 0.0:
                 yield self.slot.at(self.clock.now + self.plan.idle_pause_s)
+
+    def fitting_batch(self) -> int:
+        """Note how long the last batch took, and find how many messages are likely to fill the time for the next.
+
+        The mean time a message of the last batches, from their request to the end of their handling in whole
+        milliseconds, the newest first.
+        """
+        plan, now_s = self.plan, self.clock.now
+        if self.brought:
+            took_ms = floor((now_s - self.began_s) * 1000.0)
+            self.message_ms.appendleft(took_ms / self.brought)
+        self.brought, self.began_s = 0, now_s
+        if not self.message_ms:
+            return plan.adaptive_least
+        sum_ms = 0.0
+        for each_ms in self.message_ms:
+            sum_ms = sum_ms + each_ms
+        if sum_ms <= 0.0:
+            return plan.batch
+        fits = floor(plan.adaptive_target_s * 1000.0 + ROUNDING) / (sum_ms / len(self.message_ms))
+        return plan.batch if fits >= plan.batch else max(plan.adaptive_least, floor(fits))
 
     def call(self, tries: Tries) -> Generator[Any, Any, int]:
         """One request and its answer; the outcome."""
@@ -230,6 +257,7 @@ class Poller(Receiver):
         yield slot.at(clock.now + half_s)
         self.answered = False
         self.in_hand += len(deliveries)
+        self.brought = len(deliveries)
         self.arrived(deliveries)
         self.model.rows.add_call(
             start_s, clock.now, self.consumer.number, OP_RECEIVE, len(deliveries), outcome
