@@ -157,6 +157,7 @@ def test_an_edit_of_any_source_is_noticed(tmp_path: Path) -> None:
     "file",
     [
         *("engine/kernel/loop.py", "engine/kernel/draws.py", "engine/streams.py", "engine/plan.py"),
+        "engine/slots.py",
         *("distributions/tables.py", "result.py"),
     ],
 )

@@ -10,10 +10,11 @@ from qtune.engine.kernel.compiled import COMPILED
 from qtune.engine.kernel.growth import grown
 from qtune.engine.kernel.jump import INEXACT, jump, make_jump_world, write_states
 from qtune.engine.kernel.jumpable import jumps, jumps_surely, within_limits
+from qtune.engine.kernel.layout import FINISHED
 from qtune.engine.kernel.loop import advance, begin
 from qtune.engine.kernel.stream import Chunk, make_room, rest
 from qtune.engine.kernel.workers import SETTLING
-from qtune.engine.kernel.world import FINISHED, Array, World, make_world
+from qtune.engine.kernel.world import Array, World, make_world
 from qtune.engine.plan import Plan
 
 if COMPILED:

@@ -101,6 +101,7 @@ def source_stamp(folder: Path) -> str:
     others = (
         "engine/streams.py",
         "engine/plan.py",
+        "engine/slots.py",
         "engine/scaling.py",
         "result.py",
         "distributions/tables.py",

@@ -6,7 +6,7 @@ from qtune.engine import streams
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import step
 from qtune.engine.kernel.draws import trip_s
-from qtune.engine.kernel.world import FLOWS_AT_ONCE
+from qtune.engine.kernel.layout import FLOWS_AT_ONCE
 
 
 @step

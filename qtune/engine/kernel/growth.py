@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from qtune.engine.kernel.world import (
+from qtune.engine.kernel.layout import (
     MORE_BACKGROUND,
     MORE_CALLS,
     MORE_DELIVERIES,
     MORE_FLOWS,
     MORE_LOCKS,
     MORE_MESSAGES,
-    Array,
-    World,
 )
+from qtune.engine.kernel.world import Array, World
 from qtune.engine.plan import BY_AGE, BY_SESSION, OWN_GROUPS
 
 

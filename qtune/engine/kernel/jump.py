@@ -19,16 +19,10 @@ from qtune.engine.kernel.calendar import compute, play
 from qtune.engine.kernel.compiled import entry, step
 from qtune.engine.kernel.downstream import HANDLING
 from qtune.engine.kernel.draws import trip_s
+from qtune.engine.kernel.layout import FINISHED, MORE_CALLS, MORE_DELIVERIES, MORE_MESSAGES
 from qtune.engine.kernel.source import next_due
 from qtune.engine.kernel.workers import NOBODY, SETTLING, attempt
-from qtune.engine.kernel.world import (
-    FINISHED,
-    MORE_CALLS,
-    MORE_DELIVERIES,
-    MORE_MESSAGES,
-    World,
-    make_world,
-)
+from qtune.engine.kernel.world import World, make_world
 from qtune.engine.plan import Plan
 from qtune.result import (
     CALL_OK,

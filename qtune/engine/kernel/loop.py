@@ -18,6 +18,15 @@ from qtune.engine.kernel.compiled import entry, step
 from qtune.engine.kernel.downstream import worked_s
 from qtune.engine.kernel.fleet import begin_fleet, drained, fleet_changes
 from qtune.engine.kernel.groups import head_expires
+from qtune.engine.kernel.layout import (
+    FINISHED,
+    MORE_BACKGROUND,
+    MORE_CALLS,
+    MORE_DELIVERIES,
+    MORE_FLOWS,
+    MORE_LOCKS,
+    MORE_MESSAGES,
+)
 from qtune.engine.kernel.limits import refill
 from qtune.engine.kernel.receivers import (
     call_ends,
@@ -45,15 +54,6 @@ from qtune.engine.kernel.workers import (
     settle_all,
     start,
     worker_is_due,
-)
-from qtune.engine.kernel.world import (
-    FINISHED,
-    MORE_BACKGROUND,
-    MORE_CALLS,
-    MORE_DELIVERIES,
-    MORE_FLOWS,
-    MORE_LOCKS,
-    MORE_MESSAGES,
 )
 from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, POLL
 from qtune.result import MESSAGE_COMPLETED, MESSAGE_EXPIRED, MESSAGE_READY

@@ -23,7 +23,8 @@ from numba.extending import (
 from numba.np import numpy_support
 from numba.np.arrayobj import make_array, populate_array
 
-from qtune.engine.kernel.world import LAYOUT, MAY_BE_EMPTY, World
+from qtune.engine.kernel.layout import LAYOUT, MAY_BE_EMPTY
+from qtune.engine.kernel.world import World
 
 
 class WorldType(types.Type):

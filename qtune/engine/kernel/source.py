@@ -12,7 +12,7 @@ from qtune.engine.kernel.broker import (
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import step
 from qtune.engine.kernel.draws import value
-from qtune.engine.kernel.world import FINISHED, MORE_MESSAGES
+from qtune.engine.kernel.layout import FINISHED, MORE_MESSAGES
 
 AT_BROKER = 0
 CONFIRMED = 1

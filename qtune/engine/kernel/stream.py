@@ -8,13 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from qtune.engine.kernel.growth import grown
-from qtune.engine.kernel.world import (
-    MORE_CALLS,
-    MORE_DELIVERIES,
-    MORE_MESSAGES,
-    Array,
-    World,
-)
+from qtune.engine.kernel.layout import MORE_CALLS, MORE_DELIVERIES, MORE_MESSAGES
+from qtune.engine.kernel.world import Array, World
 from qtune.result import DELIVERY_OPEN, MESSAGE_COMPLETED, MESSAGE_LOCKED
 
 

@@ -7,11 +7,12 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from qtune.engine import streams
-from qtune.engine.plan import BY_AGE, BY_GROUP, BY_SESSION, slots_of
+from qtune.engine.plan import BY_AGE, BY_GROUP, BY_SESSION
 from qtune.engine.reference.clock import Slot, earliest
 from qtune.engine.reference.limits import Limits
 from qtune.engine.reference.lines import ByAge, ByGroup, Line
 from qtune.engine.reference.sessions import BySession
+from qtune.engine.slots import slots_of
 from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,

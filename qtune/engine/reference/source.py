@@ -9,9 +9,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from qtune.engine import streams
-from qtune.engine.plan import DRAWN_GROUPS, GIVEN_GROUPS, OWN_GROUPS, slots_of
+from qtune.engine.plan import DRAWN_GROUPS, GIVEN_GROUPS, OWN_GROUPS
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot
+from qtune.engine.slots import slots_of
 from qtune.result import CALL_OK, OP_SEND
 
 if TYPE_CHECKING:
