@@ -8,6 +8,12 @@
     ├── AnswerIsNo              exit code 1: the question was understood and the answer is no
     │   └── Infeasible          no setting meets the targets
     └── ProviderFailure         exit code 3: a broker or its SDK failed; nothing is known about the question
+        ├── BrokerDown          it cannot be reached, or does not answer
+        ├── Throttled           it refuses a call for now
+        ├── QueueFull           it has no room for a message
+        ├── LockLost            a delivery, or a session, is not its holder's any more
+        ├── SessionLocked       somebody else holds the session that was asked for
+        └── MessageNotFound     no message set aside has that number
 
 A program that scripts qtune can therefore tell "no" (1) from "wrongly asked" (2) and "try again" (3).
 All of them survive pickling, so that a run in another process can report its error.
@@ -98,6 +104,30 @@ class ProviderFailure(QtuneError):  # noqa: N818
     """A broker, or the SDK that speaks to it, failed in a way that says nothing about the question."""
 
     exit_code = 3
+
+
+class BrokerDown(ProviderFailure):
+    """The broker cannot be reached, or does not answer."""
+
+
+class Throttled(ProviderFailure):
+    """The broker refuses a call for now; the same call may succeed later."""
+
+
+class QueueFull(ProviderFailure):
+    """The queue holds as many messages as it may."""
+
+
+class LockLost(ProviderFailure):
+    """The lock of a delivery, or of a session, has ended, so its holder can neither settle nor renew it."""
+
+
+class SessionLocked(ProviderFailure):
+    """Somebody else holds the session that was asked for."""
+
+
+class MessageNotFound(ProviderFailure):
+    """No message that was set aside has the number that was asked for."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
