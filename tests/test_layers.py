@@ -46,7 +46,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "digest": WORDS | {"result"},
     "engine": WORDS | {"result"},
     "simulation": FOUNDATION | {"scenario", "engine", "result", "digest"},
-    "adapters": WORDS | {"result"},
+    "broker": FOUNDATION | {"providers"},
+    "adapters": WORDS | {"result", "broker"},
+    "emulators": FOUNDATION | {"broker", "providers"},
     "analysis": FOUNDATION
     | {"distributions", "downstream", "faults", "handler", "producer", "providers", "records", "scenario"}
     | {"result"},

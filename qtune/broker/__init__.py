@@ -1,4 +1,4 @@
-"""A real broker on real time, by the rules that the engines simulate; doors such as an adapter or a server lead to it."""
+"""A real broker on real time, by the rules that the engines simulate; an adapter or a server is a door to it."""
 
 from qtune.broker.broker import Broker
 from qtune.broker.demand import HandsOutTo

@@ -10,7 +10,7 @@ from itertools import islice
 from qtune.broker.core import Core
 from qtune.broker.demand import HandsOutTo
 from qtune.broker.message import Counts, DeadLetter, Delivery, Message, Outcome, Receiver, SessionReceiver
-from qtune.broker.sessions import Lock, Sessions
+from qtune.broker.sessions import Sessions
 from qtune.broker.store import Store
 from qtune.errors import InputError, LockLost, MessageNotFound, Problem, QueueFull, Throttled
 from qtune.providers.base import DeliverySemantics
@@ -77,7 +77,7 @@ class Broker(Core):
     def send(self, message: Message) -> int:
         """Take a message in; its number. QueueFull when there is no room, whether the queue refuses sends or not."""
         self._begin()
-        self._check_group(message)
+        self._check(message)
         if self._is_full():
             self.counters.rejected += 1
             most = self.semantics.capacity_messages
@@ -96,7 +96,7 @@ class Broker(Core):
             sent(self.send(message))
             return
         self._begin()
-        self._check_group(message)
+        self._check(message)
         self._door.append((message, sent))
         self._let_in()
         self._finish()
@@ -108,9 +108,13 @@ class Broker(Core):
             self._door.remove(entry)
         return bool(waiting)
 
-    def _check_group(self, message: Message) -> None:
+    def _check(self, message: Message) -> None:
+        if self._store is not None:
+            self._store.check(message)
         if self.semantics.hands_out != "by age" and message.group is None:
-            text = f"the queue {self.name!r} hands out {self.semantics.hands_out}: give each message its group"
+            text = (
+                f"the queue {self.name!r} hands out {self.semantics.hands_out}: give each message its group"
+            )
             raise InputError(Problem(where="message", value="group None", message=text))
 
     # -- receiving ---------------------------------------------------------------------------------------------
@@ -118,6 +122,7 @@ class Broker(Core):
     def add(self, receiver: Receiver) -> None:
         """A link: it is pushed one message after the other while it has credit, until it is removed."""
         self._begin()
+        self._check_without_sessions()
         self._demand.add(receiver)
         self._finish()
 
@@ -128,9 +133,12 @@ class Broker(Core):
         messages are locked, and the queue says so.
         """
         self._begin()
+        self._check_without_sessions()
         if not waits and self.semantics.over_limit_fails and self._is_full_of_locks():
             most = self.semantics.in_flight_most
-            text = f"the queue {self.name!r} has {most} messages locked, which is all it may: settle some first"
+            text = (
+                f"the queue {self.name!r} has {most} messages locked, which is all it may: settle some first"
+            )
             raise Throttled(text)
         self._demand.add_poll(receiver)
         self._match()
@@ -143,7 +151,7 @@ class Broker(Core):
         self._begin()
         receiver.credit = credit
         if self._sessions is not None:
-            self._sessions.look_at(receiver)  # type: ignore[arg-type]
+            self._sessions.look_at(receiver)
         elif not self._demand.has(receiver):
             raise ValueError("this receiver was not added")
         else:
@@ -155,7 +163,11 @@ class Broker(Core):
         self._begin()
         self._demand.remove(receiver)
         if self._sessions is not None:
-            self._sessions.forget(receiver)  # type: ignore[arg-type]
+            self._sessions.forget(receiver)
+
+    def _check_without_sessions(self) -> None:
+        if self._sessions is not None:
+            raise ValueError(f"the queue {self.name!r} has sessions: accept one, and grant credit")
 
     def take_deferred(self, numbers: Sequence[int], receiver: Receiver | None = None) -> list[Delivery]:
         """Lock messages that were set aside, whatever credit there is; all of them, or MessageNotFound.

@@ -189,7 +189,8 @@ class Core:
         for token in self._lapsed_of.pop(message, ()):
             del self._lapsed[token]
         message.state = "gone"
-        self._note(message)
+        if self._store is not None:
+            self._store.drop(message)
         self._let_in()
 
     def _outlive(self, message: Message) -> None:
@@ -258,9 +259,7 @@ class Core:
         receiver.credit -= 1
         self._to_tell.append((receiver.deliver, (self._start_delivery(message, receiver),)))
 
-    def _start_delivery(
-        self, message: Message, receiver: object, *, set_aside: bool = False
-    ) -> Delivery:
+    def _start_delivery(self, message: Message, receiver: object, *, set_aside: bool = False) -> Delivery:
         """Lock a message for whoever it is."""
         message.state = "locked"
         message.deliveries += 1
@@ -274,11 +273,15 @@ class Core:
             )
             session.in_hand[token] = lock
         else:
-            end_s = self._now_s + self.semantics.lock_s
-            lock = Lock(token=token, message=message, end_s=end_s, receiver=receiver, set_aside=set_aside)
-            self._deadlines.add(end_s, LOCK_ENDS, lock)
+            lock = Lock(token=token, message=message, end_s=math.nan, receiver=receiver, set_aside=set_aside)
+            self._start_lock(lock)
         self._locks[token] = lock
         return Delivery(token=token, message=message, lock_end_s=lock.end_s, delivery_no=message.deliveries)
+
+    def _start_lock(self, lock: Lock) -> None:
+        """A lock runs from now on, for the first time or again."""
+        lock.end_s = self._now_s + self.semantics.lock_s
+        self._deadlines.add(lock.end_s, LOCK_ENDS, lock)
 
     # -- coming back -------------------------------------------------------------------------------------------
 
@@ -286,7 +289,7 @@ class Core:
         """A delivery has ended; its message still has to go somewhere."""
         del self._locks[lock.token]
         if self._sessions is not None:
-            self._sessions.of(lock.message).in_hand.pop(lock.token, None)
+            self._sessions.unlock(lock)
 
     def _ended(self, lock: Lock) -> None:
         """The message of a delivery has gone somewhere."""

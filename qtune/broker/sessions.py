@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from qtune.broker.lines import ByGroup, group_of
-from qtune.broker.message import Message, SessionReceiver
+from qtune.broker.message import Message, Receiver, SessionReceiver
 from qtune.errors import LockLost, SessionLocked
 
 
@@ -49,9 +49,9 @@ class Sessions(ByGroup):
         super().__init__()
         self._lock_s = lock_s
         self._sessions: dict[str, Session] = {}
-        self._held: dict[SessionReceiver, Session] = {}
-        self._asking: dict[SessionReceiver, None] = {}
-        self._to_serve: dict[SessionReceiver, None] = {}
+        self._held: dict[Receiver, Session] = {}
+        self._asking: dict[Receiver, SessionReceiver] = {}
+        self._to_serve: dict[Receiver, None] = {}
 
     # -- as a line of messages ---------------------------------------------------------------------------------
 
@@ -82,7 +82,12 @@ class Sessions(ByGroup):
 
     def ask(self, receiver: SessionReceiver) -> None:
         """Wait for the next session that is free and has messages."""
-        self._asking[receiver] = None
+        self._refuse_a_second(receiver)
+        self._asking[receiver] = receiver
+
+    def _refuse_a_second(self, receiver: SessionReceiver) -> None:
+        if receiver in self._held or receiver in self._asking:
+            raise ValueError("a receiver holds, and asks for, one session at a time")
 
     def ask_no_more(self, receiver: SessionReceiver) -> None:
         """Do not wait any longer."""
@@ -90,6 +95,7 @@ class Sessions(ByGroup):
 
     def lock(self, name: str, receiver: SessionReceiver, now_s: float) -> Session:
         """Lock a session for a receiver, whether it has messages or not."""
+        self._refuse_a_second(receiver)
         session = self._named(name)
         if session.is_locked:
             raise SessionLocked(f"session {name!r} is locked by another receiver: ask for it again later")
@@ -110,11 +116,19 @@ class Sessions(ByGroup):
         try:
             return self._held[receiver]
         except KeyError:
-            raise LockLost("this receiver holds no session, or its lock has run out: accept one again") from None
+            raise LockLost(
+                "this receiver holds no session, or its lock has run out: accept one again"
+            ) from None
 
     def of(self, message: Message) -> Session:
-        """The session that a message belongs to."""
-        return self._named(group_of(message))
+        """The session of a message that is in flight or about to be, which is locked therefore."""
+        return self._sessions[group_of(message)]
+
+    def unlock(self, lock: Lock) -> None:
+        """A delivery has ended, and its session may have."""
+        session = self._sessions.get(group_of(lock.message))
+        if session is not None:
+            session.in_hand.pop(lock.token, None)
 
     def holder(self, name: str) -> SessionReceiver | None:
         """Who holds a session; None: nobody who is still there."""
@@ -123,7 +137,8 @@ class Sessions(ByGroup):
 
     def free(self, session: Session) -> list[Lock]:
         """Nobody holds a session any more; what was in flight of it."""
-        self.forget(session.holder)
+        if session.holder is not None:
+            self.forget(session.holder)
         locks = list(session.in_hand.values())
         session.in_hand.clear()
         session.holder, session.is_locked = None, False
@@ -131,10 +146,8 @@ class Sessions(ByGroup):
         self._drop_if_void(session)
         return locks
 
-    def forget(self, receiver: SessionReceiver | None) -> None:
+    def forget(self, receiver: Receiver) -> None:
         """A receiver is gone; the session that it held stays locked until its lock runs out."""
-        if receiver is None:
-            return
         self._asking.pop(receiver, None)
         self._to_serve.pop(receiver, None)
         session = self._held.pop(receiver, None)
@@ -143,7 +156,7 @@ class Sessions(ByGroup):
 
     # -- handing out -------------------------------------------------------------------------------------------
 
-    def look_at(self, receiver: SessionReceiver) -> None:
+    def look_at(self, receiver: Receiver) -> None:
         """A receiver has got credit."""
         self._to_serve[receiver] = None
 
@@ -152,11 +165,9 @@ class Sessions(ByGroup):
         name = self.first_open() if self._asking else None
         if name is None:
             return None
-        receiver = next(iter(self._asking))
-        del self._asking[receiver]
-        return name, receiver
+        return name, self._asking.pop(next(iter(self._asking)))
 
-    def next_message(self, may_hand_out: Callable[[], bool]) -> tuple[Message, SessionReceiver] | None:
+    def next_message(self, may_hand_out: Callable[[], bool]) -> tuple[Message, Receiver] | None:
         """The next message for a holder with credit, taken from its session; None: there is none to give."""
         while self._to_serve:
             receiver = next(iter(self._to_serve))
