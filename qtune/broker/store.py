@@ -68,7 +68,9 @@ class Store:
             raise self._unusable(str(error)) from error
 
     def _unusable(self, why: str) -> InputError:
-        message = f"the file of the queue cannot be used: {why}; end the process that has it open, or name another"
+        message = (
+            f"the file of the queue cannot be used: {why}; end the process that has it open, or name another"
+        )
         return InputError(Problem(where="queue file", value=str(self.path), message=message))
 
     # -- what a broker reads when it begins --------------------------------------------------------------------
