@@ -15,8 +15,8 @@ _VERSION: Final = 1
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS messages (
     number INTEGER PRIMARY KEY AUTOINCREMENT, depth INTEGER NOT NULL, body BLOB NOT NULL, its_group TEXT,
-    properties BLOB, visible_s REAL NOT NULL, expires_s REAL NOT NULL, enqueued_s REAL NOT NULL, deliveries INTEGER NOT NULL,
-    deferred INTEGER NOT NULL, dead_letter TEXT
+    properties BLOB, visible_s REAL NOT NULL, expires_s REAL NOT NULL, enqueued_s REAL NOT NULL,
+    deliveries INTEGER NOT NULL, deferred INTEGER NOT NULL, dead_letter TEXT
 );
 CREATE TABLE IF NOT EXISTS sessions (name TEXT PRIMARY KEY, state BLOB NOT NULL);
 """
