@@ -1,0 +1,1 @@
+"""Real queues behind one protocol: what a measured run calls, with one SDK a file."""
