@@ -214,8 +214,10 @@ class MemoryAdapter(QueueAdapter):
 
     def create(self) -> None:
         """Make the queue, with what is in its file if it has one."""
-        if self.existing is not None:
-            self._make()
+        if self.existing is None:
+            super().create()
+            return
+        self._make()
         try:
             super().create()
         except InputError:
