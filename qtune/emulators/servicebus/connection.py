@@ -119,7 +119,9 @@ class Connection:
                 self._on_open(frame.performative)
             case Close():
                 self._close(Close())
-            case Begin() if self._open and frame.channel <= _LAST_CHANNEL and frame.channel not in self._sessions:
+            case Begin() if (
+                self._open and frame.channel <= _LAST_CHANNEL and frame.channel not in self._sessions
+            ):
                 self._sessions[frame.channel] = Session(self, frame.channel, frame.performative)
             case _:
                 self._on_session_frame(frame, frame.performative)
@@ -158,7 +160,9 @@ class Connection:
     def _on_session_frame(self, frame: Frame, performative: Performative) -> None:
         session = self._sessions.get(frame.channel)
         if session is None:
-            raise Malformed(f"{type(performative).__name__} on channel {frame.channel}, where no session has begun")
+            raise Malformed(
+                f"{type(performative).__name__} on channel {frame.channel}, where no session has begun"
+            )
         if isinstance(performative, End):
             del self._sessions[frame.channel]
             session.gone()

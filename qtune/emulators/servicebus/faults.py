@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Faults:
     """Trouble that a namespace makes on purpose; the default makes none.
 
-    rtt_s: round trip time of the network: half of it passes before a client's bytes are looked at, the other half before
+    rtt_s: round trip time of the network: half of it passes before a client's bytes are looked at, and half before
         the answer is written. It delays and does not limit bandwidth.
     server_busy_every: every so many sends to a queue are refused as a throttled namespace does; 0: none.
     drop_after: a connection is cut without a word after so many messages, in both directions; 0: never.

@@ -2,7 +2,7 @@
 
     GET    /                    the counters of the namespace and its queues
     GET    /queues/NAME         the counters of a queue, and how many messages it holds now
-    PUT    /queues/NAME         make a queue; the body holds the fields of its DeliverySemantics; 409 if it is there
+    PUT    /queues/NAME         make a queue; the body holds its settings; 409 if it is there
     DELETE /queues/NAME         remove a queue
 
 The service's own interface is Atom over HTTPS, which azure-servicebus asks for even of an emulator.
@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from qtune.emulators.servicebus import refusals
 from qtune.emulators.servicebus.namespace import Namespace, counters_of
-from qtune.emulators.servicebus.semantics import semantics_of
+from qtune.emulators.servicebus.settings import semantics_of, settings_in
 from qtune.emulators.servicebus.values import Malformed
 
 _LARGEST_REQUEST_BYTES = 65_536
@@ -53,7 +53,7 @@ class HttpConnection:
             if method == "GET":
                 return counters_of(namespace.find(name, creates=False))
             if method == "PUT":
-                queue = namespace.create(name, semantics_of(body))
+                queue = namespace.create(name, semantics_of(settings_in(body)))
                 return counters_of(queue)
             if method == "DELETE":
                 namespace.delete(name)
@@ -73,7 +73,9 @@ def _understood(head: str) -> tuple[str, str, int]:
     words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/"):
         raise Malformed("neither AMQP nor HTTP")
-    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    fields = {
+        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     length = fields.get("content-length", "0")
     if not length.isascii() or not length.isdigit():
         raise Malformed("a request without a length")

@@ -124,7 +124,9 @@ class QueueReceiver(Outgoing):
         if not self.queue.has_sessions:
             raise refusals.not_allowed("A session was asked for, and the queue has none.")
         properties = self.asked.properties or {}
-        wait_ms = properties.get(_SESSION_WAIT, _SESSION_WAIT_MS)  # a symbol equals a text of the same letters
+        wait_ms = properties.get(
+            _SESSION_WAIT, _SESSION_WAIT_MS
+        )  # a symbol equals a text of the same letters
         if name is None and isinstance(wait_ms, int):
             loop = asyncio.get_running_loop()
             self._waits_for_session = loop.call_later(wait_ms / 1000.0, self._waited_in_vain)
@@ -276,4 +278,6 @@ class QueueSender(Incoming):
 
     def _check(self, messages: list[Message]) -> None:
         if self.queue.has_sessions and any(message.group is None for message in messages):
-            raise refusals.not_allowed("The SessionId was not set on a message, and it cannot be sent to the entity.")
+            raise refusals.not_allowed(
+                "The SessionId was not set on a message, and it cannot be sent to the entity."
+            )

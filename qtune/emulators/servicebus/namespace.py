@@ -77,7 +77,9 @@ class Namespace:
         """Make a queue; Refused when there is one of that name."""
         key = name.lower()
         if not key or key.startswith("$") or key in self._queues:
-            raise refusals.Refused("amqp:not-allowed", f"there is a queue {name!r}, or none can be called so", 409)
+            raise refusals.Refused(
+                "amqp:not-allowed", f"there is a queue {name!r}, or none can be called so", 409
+            )
         broker = Broker(
             semantics, clock=self.clock, hands_out_to=self._hands_out_to, seed=self._seed, name=name
         )

@@ -15,7 +15,14 @@ from qtune.emulators.servicebus import refusals, settlement
 from qtune.emulators.servicebus.frames import Attach, Transfer
 from qtune.emulators.servicebus.links import Incoming, QueueReceiver
 from qtune.emulators.servicebus.namespace import Queue
-from qtune.emulators.servicebus.sections import Request, message_of, milliseconds, request_of, response, stamped
+from qtune.emulators.servicebus.sections import (
+    Request,
+    message_of,
+    milliseconds,
+    request_of,
+    response,
+    stamped,
+)
 from qtune.emulators.servicebus.values import Array, Int, Malformed, Symbol
 
 if TYPE_CHECKING:
@@ -63,7 +70,9 @@ class Management(Node):
         try:
             perform = self._operations().get(operation)
             if perform is None:
-                raise refusals.Refused("amqp:not-implemented", f"The emulator has no operation {operation!r}.", 501)
+                raise refusals.Refused(
+                    "amqp:not-implemented", f"The emulator has no operation {operation!r}.", 501
+                )
             if not isinstance(request.body, dict):
                 raise Malformed("a request says in a map what it is about")
             with self._broker.one_call():
@@ -104,7 +113,11 @@ class Management(Node):
         first, most = _number(body, "from-sequence-number"), _number(body, "message-count")
         group = None if body.get("session-id") is None else str(body["session-id"])
         found = [
-            {"message": stamped(message, deliveries=message.deliveries, locked_until_s=None, source=self.queue.source)}
+            {
+                "message": stamped(
+                    message, deliveries=message.deliveries, locked_until_s=None, source=self.queue.source
+                )
+            }
             for message in self._broker.peek(first, most, group)
         ]
         return {"messages": found} if found else None
@@ -130,7 +143,9 @@ class Management(Node):
         return {"sequence-numbers": Array(self._broker.send(message) for message in messages)}
 
     def _renew_session(self, body: dict[Any, Any]) -> dict[str, object]:
-        return {"expiration": milliseconds(self._broker.renew_session(self._holder(str(body.get("session-id")))))}
+        return {
+            "expiration": milliseconds(self._broker.renew_session(self._holder(str(body.get("session-id")))))
+        }
 
     def _session_state(self, body: dict[Any, Any]) -> dict[str, object]:
         return {"session-state": self._broker.session_state(str(body.get("session-id")))}

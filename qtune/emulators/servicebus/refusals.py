@@ -1,6 +1,6 @@
 """Why a namespace refuses something, in AMQP's words.
 
-The conditions are those that azure-servicebus 7.15.0 maps to its exceptions (``exceptions.py``, ``_ERROR_CODE_TO_...``).
+The conditions are those that azure-servicebus 7.15.0 maps to its exceptions (``exceptions.py``).
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ class Refused(Exception):  # noqa: N818 - an answer to a client, who gets it in 
         return Described(_ERROR, [Symbol(self.condition), self.description, None])
 
 
-_STALE = "The lock supplied is invalid. Either the lock expired, or the message has already been removed from the queue."
+_STALE = "The lock supplied is invalid. It has expired, or the message has already been removed from the queue."
 
 
 def busy() -> Refused:
     """What a throttled namespace says."""
-    return Refused("com.microsoft:server-busy", "The request was terminated because the namespace is busy.", 503)
+    return Refused(
+        "com.microsoft:server-busy", "The request was terminated because the namespace is busy.", 503
+    )
 
 
 def not_found(name: str) -> Refused:

@@ -16,7 +16,9 @@ from qtune.emulators.servicebus.decoding import decode, end_of
 from qtune.emulators.servicebus.encoding import encode, write
 from qtune.emulators.servicebus.values import Malformed, Symbol, Timestamp, UInt
 
-HEADER, DELIVERY_ANNOTATIONS, ANNOTATIONS, PROPERTIES, APPLICATION, DATA, _SEQUENCE, VALUE, FOOTER = range(0x70, 0x79)
+HEADER, DELIVERY_ANNOTATIONS, ANNOTATIONS, PROPERTIES, APPLICATION, DATA, _SEQUENCE, VALUE, FOOTER = range(
+    0x70, 0x79
+)
 BATCH_FORMAT = 0x80013700
 """The message format of a batch: each of its data sections is a whole message."""
 
@@ -95,7 +97,11 @@ def messages_of(data: bytes, message_format: int | None) -> list[bytes]:
     """The messages of one transfer: itself, or those of a batch."""
     if message_format != BATCH_FORMAT:
         return [data]
-    return [_of_type(decode(data, value)[0], bytes, "a part") for code, _, value, _ in sections_of(data) if code == DATA]
+    return [
+        _of_type(decode(data, value)[0], bytes, "a part")
+        for code, _, value, _ in sections_of(data)
+        if code == DATA
+    ]
 
 
 def message_of(data: bytes, now_s: float) -> Message:
@@ -106,7 +112,9 @@ def message_of(data: bytes, now_s: float) -> Message:
         body=data,
         group=content.session_id,
         properties=content,
-        visible_s=-math.inf if scheduled_ms is None else _of_type(scheduled_ms, Timestamp, "the enqueue time") / 1000.0,
+        visible_s=-math.inf
+        if scheduled_ms is None
+        else _of_type(scheduled_ms, Timestamp, "the enqueue time") / 1000.0,
         expires_s=now_s + content.ttl_ms / 1000.0 if content.ttl_ms else math.inf,
     )
 
@@ -187,5 +195,12 @@ def response(request: Request, application: dict[str, object], body: object) -> 
     """The answer to a request; its correlation id is the request's message id."""
     properties = [uuid.uuid4(), None, None, None, None, request.message_id]
     return b"".join(
-        (b"\x00\x53\x73", encode(properties), b"\x00\x53\x74", encode(application), b"\x00\x53\x77", encode(body))
+        (
+            b"\x00\x53\x73",
+            encode(properties),
+            b"\x00\x53\x74",
+            encode(application),
+            b"\x00\x53\x77",
+            encode(body),
+        )
     )

@@ -171,8 +171,10 @@ class Session:
         if address == CBS or address.lower().endswith(MANAGEMENT):
             if attach.role:
                 return Outgoing(self, attach, address)
-            return Cbs(self, attach, address) if address == CBS else Management(
-                self, attach, address, find(address[: -len(MANAGEMENT)])
+            return (
+                Cbs(self, attach, address)
+                if address == CBS
+                else Management(self, attach, address, find(address[: -len(MANAGEMENT)]))
             )
         if attach.role:
             return QueueReceiver(self, attach, address, find(address))
@@ -228,7 +230,9 @@ class Session:
 
     def answers_of(self, address: str) -> Outgoing | None:
         """The link on which a client waits for the answers of a node."""
-        found = (link for link in self.links.values() if isinstance(link, Outgoing) and link.address == address)
+        found = (
+            link for link in self.links.values() if isinstance(link, Outgoing) and link.address == address
+        )
         return next(found, None)
 
     def _forget(self, link: Link) -> None:
@@ -240,5 +244,3 @@ class Session:
         """The session has ended, and all its links."""
         while self.links:
             self._forget(self.links.popitem()[1])
-
-

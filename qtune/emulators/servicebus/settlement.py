@@ -59,7 +59,9 @@ def in_state(state: Described | None) -> Settlement:
     if code == REJECTED:
         error = fields[0] if fields else None
         parts = error.value if isinstance(error, Described) and isinstance(error.value, list) else []
-        info = parts[2] if len(parts) > 2 and isinstance(parts[2], dict) else {}  # the reason stands in its info map
+        info = (
+            parts[2] if len(parts) > 2 and isinstance(parts[2], dict) else {}
+        )  # the reason stands in its info map
         return _dead_letter(info, "DeadLetterReason", "DeadLetterErrorDescription")
     raise Malformed(f"no outcome has the code 0x{code:02x}")
 
