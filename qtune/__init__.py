@@ -7,7 +7,8 @@ The faces (the command line, the notebook) see nothing else. For them there are 
 `predict` (replications and their summary), `describe` (an answer as text, so that no face words or computes
 anything) and `load_tuned` (what an exported preset says about how it was made).
 
-The lab of incidents is a module of its own, `qtune.lab`, which is loaded when it is first asked for as well.
+The lab of incidents and the emulators are modules of their own, `qtune.lab` and `qtune.emulators`, which are loaded
+when they are first asked for as well.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING
 
 # What type checkers and editors read; it names the same homes as `_HOMES` below, and a test compares them.
 if TYPE_CHECKING:
-    import qtune.lab  # noqa: F401 - so that they know the attribute
+    import qtune.emulators  # so that they know the attributes
+    import qtune.lab  # noqa: F401
     from qtune.analysis import Summary, summarize
     from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError
     from qtune.exports import catalogue, describe, export, load_tuned
@@ -88,8 +90,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Import the public name when it is first used, and keep it."""
-    if name == "lab":
-        return import_module("qtune.lab")
+    if name in ("emulators", "lab"):
+        return import_module(f"qtune.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'qtune' has no attribute {name!r}")
     value: object = getattr(import_module(_HOMES[name]), name)

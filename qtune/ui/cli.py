@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 import qtune
-from qtune.ui import text
+from qtune.ui import emulator, text
 from qtune.ui.progress import make_ready, progress
 from qtune.ui.starting import Provider, starting_text
 
@@ -19,6 +19,7 @@ ANSWER_IS_NO, BAD_INPUT, UNEXPECTED, INTERRUPTED, CLOSED_PIPE = 1, 2, 70, 130, 1
 EXAMPLE = "llm-conversations"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.add_typer(emulator.app)
 
 Engine = Literal["kernel", "reference"]
 

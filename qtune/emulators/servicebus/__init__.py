@@ -2,5 +2,6 @@
 
 from qtune.emulators.servicebus.emulator import ServiceBusEmulator
 from qtune.emulators.servicebus.faults import Faults
+from qtune.emulators.servicebus.words import emulator_of
 
-__all__ = ["Faults", "ServiceBusEmulator"]
+__all__ = ["Faults", "ServiceBusEmulator", "emulator_of"]

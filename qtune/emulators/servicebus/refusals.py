@@ -27,7 +27,9 @@ class Refused(Exception):  # noqa: N818 - an answer to a client, who gets it in 
         return Described(_ERROR, [Symbol(self.condition), self.description, None])
 
 
-_STALE = "The lock supplied is invalid. It has expired, or the message has already been removed from the queue."
+_STALE = (
+    "The lock supplied is invalid. It has expired, or the message has already been removed from the queue."
+)
 
 
 def busy() -> Refused:
