@@ -14,6 +14,7 @@ from qtune.ui import text
 app = typer.Typer(
     name="emulator",
     help="Run a server that speaks a provider's protocol, on this machine.",
+    short_help="Run a server to try a provider's SDK with.",
     no_args_is_help=True,
 )
 

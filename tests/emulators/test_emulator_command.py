@@ -52,7 +52,7 @@ def test_it_prints_what_clients_need_and_ends_when_asked(sign: signal.Signals) -
     ("options", "word"),
     [
         (("--rtt", "5"), "needs a unit"),
-        (("--rtt", "-5ms"), "at least 0s"),
+        (("--rtt", "-5ms"), "not negative"),
         (("--lock", "0s"), "must be more than 0"),
         (("--hand-out", "best"), "is not one of"),
         (("--port", "70000"), "65535"),

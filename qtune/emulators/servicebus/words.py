@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from qtune.broker import HandsOutTo
 from qtune.emulators.servicebus.emulator import ServiceBusEmulator
 from qtune.emulators.servicebus.faults import Faults
-from qtune.errors import InputError, Problem
 from qtune.units import parse_duration
 
 
@@ -33,22 +31,15 @@ def emulator_of(
     settings = {"lock_duration": lock, "max_delivery_count": max_delivery_count}
     with_sessions = {**settings, "requires_session": True}
     return ServiceBusEmulator(
-        queues={name: settings for name in queues} | {name: with_sessions for name in session_queues},
+        queues=dict.fromkeys(queues, settings) | dict.fromkeys(session_queues, with_sessions),
         settings=settings,
         hands_out_to=hand_out,
         faults=Faults(
-            rtt_s=_delay_s(rtt, "--rtt"),
+            rtt_s=parse_duration(rtt, where="--rtt"),
             server_busy_every=server_busy_every,
             drop_after=drop_after,
-            late_disposition_s=_delay_s(late_disposition, "--late-disposition"),
+            late_disposition_s=parse_duration(late_disposition, where="--late-disposition"),
         ),
         host=host,
         port=port,
     )
-
-
-def _delay_s(given: str, where: str) -> float:
-    delay_s = parse_duration(given, where=where)
-    if not 0 <= delay_s < math.inf:
-        raise InputError(Problem(where=where, value=given, message="a delay is at least 0s, and ends"))
-    return delay_s
