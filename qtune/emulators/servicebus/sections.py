@@ -32,12 +32,12 @@ class Content(NamedTuple):
     """What a sender wrote.
 
     annotations: the sender's. bare: properties, application properties and body, as they came; a broker does not
-    change them. ttl_ms: 0: none.
+    change them. ttl_s: time to live; 0: none.
     """
 
     durable: bool | None
     priority: int | None
-    ttl_ms: int
+    ttl_s: float
     annotations: dict[Any, Any]
     bare: bytes
     session_id: str | None
@@ -81,12 +81,12 @@ def content_of(data: bytes) -> Content:
             annotations = _of_type(decode(data, value)[0], dict, "the annotations")
         elif code == PROPERTIES:
             properties = _of_type(decode(data, value)[0], list, "the properties")
-    durable, priority, ttl_ms = (*header, None, None, None)[:3]
+    durable, priority, ttl = (*header, None, None, None)[:3]
     session = properties[_PLACE_OF_SESSION] if len(properties) > _PLACE_OF_SESSION else None
     return Content(
         durable=durable,
         priority=priority,
-        ttl_ms=0 if ttl_ms is None else _of_type(ttl_ms, UInt, "the time to live"),
+        ttl_s=0.0 if ttl is None else _of_type(ttl, UInt, "the time to live") / 1000.0,
         annotations=annotations,
         bare=data[bare:],
         session_id=None if session is None else _of_type(session, str, "the session id"),
@@ -115,7 +115,7 @@ def message_of(data: bytes, now_s: float) -> Message:
         visible_s=-math.inf
         if scheduled_ms is None
         else _of_type(scheduled_ms, Timestamp, "the enqueue time") / 1000.0,
-        expires_s=now_s + content.ttl_ms / 1000.0 if content.ttl_ms else math.inf,
+        expires_s=now_s + content.ttl_s if content.ttl_s else math.inf,
     )
 
 
@@ -144,7 +144,7 @@ def stamped(message: Message, *, deliveries: int, locked_until_s: float | None, 
             reason, description = "MaxDeliveryCountExceeded", _MOST_DELIVERIES.format(message.deliveries)
         said = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
         bare = _with_application_properties(bare, {name: text for name, text in said.items() if text})
-    ttl = UInt(content.ttl_ms) if content.ttl_ms else None
+    ttl = UInt(round(1000.0 * content.ttl_s)) if content.ttl_s else None
     out = bytearray(b"\x00\x53\x70")
     write(out, [content.durable, content.priority, ttl, None, UInt(deliveries)])
     out += b"\x00\x53\x72"

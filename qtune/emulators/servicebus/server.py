@@ -96,12 +96,12 @@ class Server:
 class _PreciseSelector(selectors.DefaultSelector):
     """Waits as long as it is told. epoll counts whole milliseconds, which would add up to one to every delay."""
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, wait_s: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """What is ready, after at most so many seconds."""
-        if timeout is not None and timeout > 0 and isinstance(self, selectors.EpollSelector):
-            select.select([self.fileno()], [], [], timeout)
-            timeout = 0.0
-        return super().select(timeout)
+        if wait_s is not None and wait_s > 0 and isinstance(self, selectors.EpollSelector):
+            select.select([self.fileno()], [], [], wait_s)
+            wait_s = 0.0
+        return super().select(wait_s)
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
