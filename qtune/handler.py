@@ -6,7 +6,52 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from qtune.records import Fraction, Record, Seconds, whole, wrong_at
+from qtune.records import Count, Fraction, PositiveSeconds, Record, Seconds, whole, wrong_at
+
+_CALLS_AT_FIRST = 100
+
+
+class CircuitBreaker(Record):
+    """A circuit breaker in each instance, round every attempt of its handlers.
+
+    Closed, it lets attempts through and remembers the outcomes of the last ``window``. When there are ``min_calls`` of
+    them and ``failure_rate`` or more of them failed, it opens: for ``open_for`` every attempt fails at once, without
+    work. The first attempt after that finds it half open: ``half_open_calls`` attempts are let through, and when
+    so many have ended (or min_calls, if these are fewer) it opens again or closes, by the same failure rate.
+    An attempt that the downstream refuses is a failure. An outcome counts in the state that it finds.
+
+    failure_rate, window, min_calls, open_for_s, half_open_calls: failureRateThreshold, slidingWindowSize (count based),
+        minimumNumberOfCalls, waitDurationInOpenState and permittedNumberOfCallsInHalfOpenState of resilience4j, with
+        its defaults (https://resilience4j.readme.io/docs/circuitbreaker). min_calls None: 100, or all of a
+        smaller window. A breaker that opens after k failures in a row has failure_rate 100% and a window of k.
+    """
+
+    failure_rate: Fraction = 0.5
+    window: Count = 100
+    min_calls: Count | None = None
+    open_for_s: PositiveSeconds = 60.0
+    half_open_calls: Count = 10
+
+    @model_validator(mode="after")
+    def _can_open(self) -> CircuitBreaker:
+        if self.failure_rate <= 0.0:
+            raise wrong_at(
+                ("failure_rate",), self.failure_rate, "it would open without a failure: use more than 0%"
+            )
+        if self.min_calls is not None and self.min_calls > self.window:
+            message = f"no more than window ({self.window}) outcomes are remembered, so it could never open"
+            raise wrong_at(("min_calls",), self.min_calls, message)
+        return self
+
+    @property
+    def least(self) -> int:
+        """How many outcomes it needs, closed, before it may open."""
+        return min(_CALLS_AT_FIRST, self.window) if self.min_calls is None else self.min_calls
+
+    @property
+    def least_half_open(self) -> int:
+        """How many outcomes it needs, half open, to decide."""
+        return min(self.least, self.half_open_calls)
 
 
 class Handler(Record):
@@ -23,6 +68,7 @@ class Handler(Record):
     per_call_s: time that a call takes beside its messages, such as one transaction.
     failure: when one message of a call fails, so do all ("whole", as an AWS Lambda function without partial batch
         response), or only those that fail by themselves come back ("partial").
+    circuit_breaker: what makes attempts fail at once while too many fail; None: nothing.
 
     A None that applies takes the default: "sum", 0 s and "whole".
     """
@@ -33,6 +79,7 @@ class Handler(Record):
     batch_time: Literal["sum", "longest"] | None = None
     per_call_s: Seconds | None = None
     failure: Literal["whole", "partial"] | None = None
+    circuit_breaker: CircuitBreaker | None = None
 
     @model_validator(mode="after")
     def _only_batches_have_settings(self) -> Handler:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from qtune.providers.files import load_model
-from qtune.providers.queue import Check
+from qtune.providers.queue import Check, Provider
 from qtune.providers.registry import get_provider
 from qtune.records import Complaint
 
@@ -15,11 +15,38 @@ def _refusals_take_time(scenario: Any) -> Iterator[Complaint]:
     downstream, provider = scenario.downstream, get_provider(scenario.queue.provider)
     if downstream is None or not downstream.rejects or scenario.failures.on_failure != "abandon":
         return
-    latency = load_model(scenario.model or provider.default_model).latency
-    round_trips = (latency.settle.time.distribution(), latency.receive.time.distribution())
-    if not downstream.refusal_s and all(time.quantile(1e-9) <= 0.0 for time in round_trips):
+    if not downstream.refusal_s and _calls_take_no_time(scenario, provider):
         message = "a refused message is given back and received again in no time, for ever: set refusal"
         yield Complaint(path="downstream.refusal_s", message=message)
+
+
+def _calls_take_no_time(scenario: Any, provider: Provider) -> bool:
+    """Whether a message can be given back and received again at the same instant."""
+    latency = load_model(scenario.model or provider.default_model).latency
+    round_trips = (latency.settle.time.distribution(), latency.receive.time.distribution())
+    return all(time.quantile(1e-9) <= 0.0 for time in round_trips)
+
+
+def _breakers_can_open(scenario: Any) -> Iterator[Complaint]:
+    """A circuit breaker needs failures that it sees, and a rejected message must not come back in no time."""
+    handler, downstream, failures = scenario.handler, scenario.downstream, scenario.failures
+    if handler.circuit_breaker is None:
+        return
+    path = "handler.circuit_breaker"
+    if handler.takes == "batch" and handler.failure == "partial" and not (downstream and downstream.rejects):
+        message = (
+            "a handler that says which messages failed (failure: partial) does not fail itself, so nothing would open "
+            "it: use failure: whole, or leave it out"
+        )
+        yield Complaint(path=path, message=message)
+    waits = failures.retry is not None and any(failures.retry.waits_s())
+    provider = get_provider(scenario.queue.provider)
+    if failures.on_failure == "abandon" and not waits and _calls_take_no_time(scenario, provider):
+        message = (
+            "while it is open a message is given back and received again in no time, for ever: "
+            "set failures.retry.base, or on_failure: lock_expiry"
+        )
+        yield Complaint(path=path, message=message)
 
 
 def _batches_can_be_received(scenario: Any) -> Iterator[Complaint]:
@@ -107,6 +134,7 @@ def _adaptive_batches_are_polled(scenario: Any) -> Iterator[Complaint]:
 
 HANDLER_CHECKS: tuple[Check, ...] = (
     _refusals_take_time,
+    _breakers_can_open,
     _batches_can_be_received,
     _batches_go_alone,
     _batches_mix_groups,

@@ -136,6 +136,8 @@ STATE: Final = np.dtype(
         ("instance_s", "<f8"),
         ("downstream_busy_s", "<f8"),
         ("refusals", "<i8"),
+        ("breaker_openings", "<i8"),
+        ("breaker_rejections", "<i8"),
         ("unsent", "<i8"),
         ("backlog", "<i8"),
         ("in_flight", "<i8"),

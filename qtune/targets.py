@@ -58,7 +58,7 @@ _NOT_EVALUATED: Mapping[str, str] = {
     "memory": "there is no model of memory: how much of it a message takes in a client is not known",
     "sustained": "it is the length of the run: simulate with at least this horizon",
     "availability": "it depends on the real system around the queue, which is not simulated",
-    "circuit_breaker": "the simulated client has no circuit breaker",
+    "circuit_breaker": "it depends on the faults of a day: breaker_openings of a summary are those of a run",
     "connection_pool": "the simulated client has no connection pool",
 }
 METRICS: Mapping[str, Metric] = {

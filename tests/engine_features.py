@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+from engine_handlers import HANDLER_SETTINGS, of_handlers
 from engine_plans import Floats
 from numpy.typing import NDArray
 
@@ -30,9 +31,7 @@ from qtune.result import (
     CALL_OUTCOMES,
     CALL_OVER_LIMIT,
     CALL_THROTTLED,
-    DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
-    DELIVERY_FAILED,
     DELIVERY_LATE,
     DELIVERY_LOST,
     DELIVERY_OUTCOMES,
@@ -46,7 +45,6 @@ from qtune.result import (
     OP_SEND,
     OP_SETTLE,
     Result,
-    first_of_calls,
 )
 
 DISCIPLINES = {POLL: "poll", LINK_SLIDING: "sliding link", LINK_BURST: "burst link"}
@@ -81,11 +79,7 @@ FROM_SETTINGS = {
     *("any receiver is served next", "the longest waiting receiver is served next"),
     *("messages of a batch linger", "batches of varying size", "entries of a batch fail"),
     *("throttled for a while", "throttled with a quota of retries", "throttled without another try"),
-    *("batches by poll", "batches by a burst link", "a batch fails whole", "a batch fails in part"),
-    *("batches by the sum of their work", "batches by the longest of their work"),
-    *("waits that vary", "handlers on a core", "handlers on a core for a downstream"),
-    *("batches that adapt", "a batch between its bounds"),
-    *("downstream of few connections", "downstream with a pace", "downstream that refuses"),
+    *HANDLER_SETTINGS,
 }
 FROM_ROWS = {
     *(
@@ -140,7 +134,6 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         return set()
     back = bool((result.deliveries["delivery_no"] > 1).any())
     full = plan.capacity_messages > 0
-    several = plan.handler_batch > 1 and _in_calls(result).max(initial=0) > 1
     unsent = bool((result.states["unsent"] > 0).any())
     poll = plan.discipline == POLL
     throttled = bool((result.calls["outcome"] == CALL_THROTTLED).any())
@@ -182,20 +175,7 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "throttled with a quota of retries": plan.retry_tokens > 0 and throttled,
         "throttled without another try": not plan.throttled_wait_s.size and throttled,
         "client costs": bool(result.states["core_busy_s"][-1] > 0.0),
-        "batches by poll": poll and several,
-        "batches by a burst link": plan.discipline == LINK_BURST and several,
-        "a batch fails whole": plan.batch_fails_whole and several,
-        "a batch fails in part": not plan.batch_fails_whole and several and _part_failed(result),
-        "batches by the sum of their work": not plan.batch_longest and several,
-        "batches by the longest of their work": plan.batch_longest and several,
-        "waits that vary": plan.backoff_jitter > 0.0 and bool((result.deliveries["attempts"] > 1).any()),
-        "handlers on a core": plan.cpu_share > 0.0,
-        "handlers on a core for a downstream": plan.cpu_share > 0.0 and plan.has_downstream,
-        "batches that adapt": plan.adaptive_least > 0,
-        "a batch between its bounds": plan.adaptive_least > 0 and _between_bounds(plan, result),
-        "downstream of few connections": plan.downstream_connections > 0,
-        "downstream with a pace": plan.downstream_gap_s > 0.0,
-        "downstream that refuses": plan.downstream_rejects,
+        **of_handlers(plan, result),
         "pause after an empty receive": plan.idle_pause_s > 0.0 and _answered(result, CALL_EMPTY),
     }
     return {name for name, happened in found.items() if happened}
@@ -345,28 +325,6 @@ def _from_fleet(plan: Plan, result: Result) -> set[str]:
     return {name for name, happened in found.items() if happened}
 
 
-def _in_calls(result: Result) -> NDArray[np.int64]:
-    """How many deliveries each handler call has had, of handlers that take batches."""
-    return np.bincount(_call_of(result)) if result.deliveries.size else np.zeros(0, np.int64)
-
-
-def _call_of(result: Result) -> NDArray[np.int64]:
-    """The number of the handler call of each delivery that was started, in the order of workers and starts."""
-    started = result.deliveries[~np.isnan(result.deliveries["started_s"])]
-    ordered = started[np.lexsort((started["started_s"], started["worker"]))]
-    return np.asarray(np.cumsum(first_of_calls(ordered)) - 1)
-
-
-def _part_failed(result: Result) -> bool:
-    """Whether some messages of one handler call were completed and others failed."""
-    started = result.deliveries[~np.isnan(result.deliveries["started_s"])]
-    ordered = started[np.lexsort((started["started_s"], started["worker"]))]
-    call = _call_of(result)
-    good = np.bincount(call, weights=ordered["outcome"] == DELIVERY_COMPLETED)
-    bad = np.bincount(call, weights=np.isin(ordered["outcome"], (DELIVERY_ABANDONED, DELIVERY_FAILED)))
-    return bool(((good > 0) & (bad > 0)).any())
-
-
 def _from_sessions(plan: Plan, result: Result) -> dict[str, bool]:
     """What happens where receivers hold a session each."""
     deliveries, calls = result.deliveries, result.calls
@@ -387,9 +345,3 @@ def _from_sessions(plan: Plan, result: Result) -> dict[str, bool]:
         "given back with its session": bool((deliveries["outcome"] == DELIVERY_RELEASED).any()),
         "lost with its session": bool((deliveries["outcome"] == DELIVERY_LATE).any()),
     }
-
-
-def _between_bounds(plan: Plan, result: Result) -> bool:
-    """Whether a receive has brought more than the least and fewer than the most of an adaptive batch."""
-    counts = result.calls["count"][result.calls["op"] == OP_RECEIVE]
-    return bool(((counts > plan.adaptive_least) & (counts < plan.batch)).any())

@@ -13,7 +13,7 @@ from qtune.consumer import Consumers
 from qtune.distributions import Constant, Distribution, Exponential
 from qtune.downstream import Downstream
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL, Plan
-from qtune.handler import Handler
+from qtune.handler import CircuitBreaker, Handler
 from qtune.result import Result
 from qtune.scenario import Scenario
 
@@ -92,6 +92,7 @@ def _scenario_like(
     senders: int,
     horizon_s: float,
     downstream: Downstream | None,
+    breaker: CircuitBreaker | None,
     most: int,
 ) -> Scenario:
     client = {LINK_SLIDING: "azure-processor", LINK_BURST: "azure-servicebus-7.15"}.get(discipline)
@@ -106,8 +107,21 @@ def _scenario_like(
         consumers=Consumers(instances=instances, workers=workers, client=client),
         horizon_s=horizon_s,
     )
-    handler = Handler(takes="batch", most=most) if most > 1 else Handler()
+    batches: dict[str, Any] = {"takes": "batch", "most": most} if most > 1 else {}
+    handler = Handler(circuit_breaker=breaker, **batches)
     return like.model_copy(update={"handler": handler})  # not every client here can have it
+
+
+def _breaker_of(plan: Plan) -> CircuitBreaker | None:
+    if not plan.has_breaker:
+        return None
+    return CircuitBreaker(
+        failure_rate=plan.breaker_failures,
+        window=plan.breaker_window,
+        min_calls=plan.breaker_least,
+        open_for_s=plan.breaker_open_s,
+        half_open_calls=plan.breaker_trials,
+    )
 
 
 def _downstream_of(plan: Plan) -> Downstream | None:
@@ -142,6 +156,7 @@ def result_of(engine: str, plan: Plan) -> Result:
             plan.senders,
             plan.horizon_s,
             _downstream_of(plan),
+            _breaker_of(plan),
             plan.handler_batch,
         ),
         seed=plan.seed,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,23 @@ def any_plan(pick: Pick, whole: Whole) -> Plan:
         **_faults(pick, horizon_s),
         **_fleet(pick, consumers, horizon_s),
     )
-    return in_any_order(pick, plan)
+    return in_any_order(pick, replace(plan, **_breaker(pick, plan, service_s, constant)))
+
+
+def _breaker(pick: Pick, plan: Plan, service_s: float, constant: bool) -> Fields:
+    """A circuit breaker, unless what it rejects could come back in no time."""
+    if (constant and plan.abandons) or not pick(False, False, True):
+        return {}
+    window, trials = pick(2, 5, 20), pick(1, 3)
+    least = pick(1, min(window, 4))
+    return {
+        "breaker_window": window,
+        "breaker_least": least,
+        "breaker_failures": pick(0.2, 0.5, 1.0),
+        "breaker_open_s": pick(1.0, 5.0) * service_s,
+        "breaker_trials": trials,
+        "breaker_trials_least": min(least, trials),
+    }
 
 
 def _tables(pick: Pick, service_s: float, constant: bool) -> tuple[Any, ...]:

@@ -186,15 +186,23 @@ def _handler(pick: Pick, service_s: float, queue: Section, consumers: Section) -
     ordered = queue.get("type") == "fifo" and consumers.get("keep_group_order") is not False
     can = brings > 1 and not ordered and polling != "permits" and consumers.get("client") != "azure-processor"
     if not can or pick(False, False, True):
-        return {"takes": "message", "cpu_share": pick(0.0, 0.0, 0.4)}
+        return {"takes": "message", "cpu_share": pick(0.0, 0.0, 0.4), **_breaker(pick, service_s)}
+    failure = pick("whole", "partial")
     return {
         "takes": "batch",
         "cpu_share": pick(0.0, 0.0, 0.4),
+        **(_breaker(pick, service_s) if failure == "whole" else {}),
         "most": pick(None, 2, brings),
         "batch_time": pick("sum", "longest"),
         "per_call_s": pick(None, 0.5 * service_s),
-        "failure": pick("whole", "partial"),
+        "failure": failure,
     }
+
+
+def _breaker(pick: Pick, service_s: float) -> Section:
+    """A circuit breaker that opens for a few failures."""
+    breaker = {"failure_rate": pick(0.2, 0.5), "window": pick(2, 10), "open_for_s": 5.0 * service_s}
+    return {"circuit_breaker": pick(None, None, {**breaker, "half_open_calls": pick(1, 3)})}
 
 
 def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[Section, Section]:

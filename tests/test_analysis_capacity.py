@@ -72,6 +72,24 @@ def test_what_a_downstream_refuses_may_leave_faster_than_it_could_serve() -> Non
     assert setup_of(tried).may_refuse
 
 
+def test_what_a_circuit_breaker_rejects_may_leave_faster_than_workers_could_serve() -> None:
+    """A rejected message is dead-lettered without work, so no capacity forbids a load for its handlers' time."""
+    setting = {
+        "queue": {**SQS, "max_receive_count": 1},
+        "consumers": {"workers": 2, "receive_wait_s": 20.0},
+        "failures": {"rate": 0.5},
+        "handler": {"circuit_breaker": {"window": 4, "open_for_s": 10.0, "half_open_calls": 1}},
+    }
+    tried = scenario("downstream pool", 100.0, downstream=None, **setting)
+    run = simulate(tried, seed=3)
+    left = int(np.isfinite(run.messages["left_s"]).sum()) / tried.horizon_s
+    assert left > 1.2 * 2 / 0.03  # more than two workers could serve
+    assert left <= capacity_per_s(tried)
+    numbers = summarize(run).numbers
+    assert numbers["breaker_openings"].value > 0.0
+    assert numbers["breaker_rejections"].value > 0.5 * numbers["dead_letters"].value
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("share", [0.05, 0.6])
 def test_no_run_beats_the_floor(name: str, share: float) -> None:

@@ -176,8 +176,8 @@ def _round_s(setup: Setup, count: int) -> float:
     each_s = handling_s(setup) / setup.work.deliveries
     shared_s = count * each_s / hands
     settle_s = _settle_s(setup) if setup.work.settles >= 1.0 else 0.0
-    slowest_s = largest_mean(setup.service, min(count, hands)) + settle_s
-    return max(shared_s, slowest_s)
+    slowest_s = 0.0 if setup.may_refuse else largest_mean(setup.service, min(count, hands))
+    return max(shared_s, slowest_s + settle_s)
 
 
 def _groups(setup: Setup) -> list[Ceiling]:

@@ -57,6 +57,8 @@ UNITS: Final[Mapping[str, str]] = MappingProxyType(
         "client_core_utilization": "1",
         "downstream_utilization": "1",
         "refusals": "1",
+        "breaker_openings": "1",
+        "breaker_rejections": "1",
         "backlog_mean": "1",
         "backlog_most": "1",
         "empty_receives_per_s": "1/s",
@@ -84,6 +86,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "client_core_utilization": "the client's processor time was not seen",
         "downstream_utilization": "the scenario has no downstream with connections, or it was not seen",
         "refusals": "the scenario has no downstream, or it was not seen",
+        "breaker_openings": "the handlers have no circuit breaker, or it was not seen",
+        "breaker_rejections": "the handlers have no circuit breaker, or it was not seen",
         "backlog_mean": "the state was not sampled after the warm-up",
         "backlog_most": "the state was not sampled after the warm-up",
         "batch_efficiency": "no receive call brought a message",
@@ -91,6 +95,9 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         **{f"{op}_s_p{percent}": f"not so many {op} calls ended" for op in CALL_OPS for percent in (50, 95)},
     }
 )
+
+
+_OF_BREAKERS: Final = ("breaker_openings", "breaker_rejections")
 
 
 def measures_of(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float]:
@@ -185,6 +192,7 @@ def of_states(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float
             "client_core_utilization",
             "downstream_utilization",
             "refusals",
+            *_OF_BREAKERS,
             "backlog_mean",
             "backlog_most",
         )
@@ -195,6 +203,7 @@ def of_states(result: Result, setup: Setup, warm_up_s: float) -> dict[str, float
     return {
         "client_core_utilization": _share(core_s, cores * span_s),
         **_of_downstream(states, setup, span_s),
+        **_of_breakers(states, setup),
         "backlog_mean": float(states["backlog"].mean()),
         "backlog_most": float(states["backlog"].max()),
     }
@@ -209,6 +218,13 @@ def _of_downstream(states: Table, setup: Setup, span_s: float) -> dict[str, floa
         "downstream_utilization": _share(busy_s, (setup.downstream.connections or 0) * span_s),
         "refusals": float(states["refusals"][-1] - states["refusals"][0]),
     }
+
+
+def _of_breakers(states: Table, setup: Setup) -> dict[str, float]:
+    """How often circuit breakers opened, and what they rejected; NaN without any."""
+    if setup.handler.circuit_breaker is None:
+        return dict.fromkeys(_OF_BREAKERS, math.nan)
+    return {name: float(states[name][-1] - states[name][0]) for name in _OF_BREAKERS}
 
 
 def calls_from(result: Result, from_s: float) -> Table:

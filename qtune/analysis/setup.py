@@ -47,7 +47,8 @@ class Setup:
         many gaps instead (see :func:`arrival_scv_of`).
     producers: None when the broker has each message at its due instant.
     rate_limits: those that always apply; one that a fault brings is over some day.
-    refused_s: worker time of a message that is refused downstream every time; inf: none ever leaves so.
+    refused_s: worker time of a message that is refused every time, downstream or by a circuit
+        breaker; inf: none ever leaves so.
     busiest_share: of the messages, that of the largest group; 0 when each is its own, or there are none.
     each_its_own: whether each message is a group of its own.
     """
@@ -125,7 +126,7 @@ class Setup:
 
     @property
     def may_refuse(self) -> bool:
-        """Whether a message can leave without service: refused downstream until it is dead-lettered."""
+        """Whether a message may leave without service: refused until it is dead-lettered."""
         return math.isfinite(self.refused_s)
 
     @property
@@ -243,12 +244,17 @@ def work_of(scenario: Scenario, service_mean_s: float) -> Work:
 
 
 def _refused_s(scenario: Scenario) -> float:
-    """How long a worker is with a message whose every attempt is refused downstream, until it is dead-lettered."""
+    """The least time that a worker is with a message whose every attempt is refused, until it is dead-lettered.
+
+    By a circuit breaker an attempt is refused in no time, and a message that comes back without end still costs that.
+    """
     downstream, failures, most = scenario.downstream, scenario.failures, scenario.semantics().max_deliveries
+    waits_s = sum(failures.retry.mean_waits_s) if failures.retry else 0.0
+    if scenario.handler.circuit_breaker is not None:
+        return max(most, 1) * waits_s
     if downstream is None or not downstream.rejects or not most:
         return math.inf
-    waits_s = failures.retry.mean_waits_s if failures.retry else ()
-    return most * (failures.attempts * (downstream.refusal_s or 0.0) + sum(waits_s))
+    return most * (failures.attempts * (downstream.refusal_s or 0.0) + waits_s)
 
 
 def _work(

@@ -52,6 +52,8 @@ class Summary:
     of worker
         time in handlers. client_core_utilization: the same of the client's cores, for its own and its handlers' work.
     downstream_utilization: the same of a downstream's connections. refusals: attempts per run that it refused.
+    breaker_openings, breaker_rejections: how often the circuit breakers of all instances opened in a run, and how many
+        attempts they let fail at once.
     amplification: deliveries per message delivered. duplicates: share of messages handled with success
     twice or more. lost_locks, handler_calls, wasted_handler_calls (the lock was lost before they were settled),
     dead_letters, expired, rejected:

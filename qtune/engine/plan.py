@@ -133,6 +133,15 @@ class Plan:
     downstream_rejects: bool = False
     refusal_s: float = 0.0
 
+    # A circuit breaker in each consumer, round every attempt: it opens for ``breaker_open_s`` when of the last
+    # outcomes, at least ``breaker_least``, this share failed; then so many attempts may pass, and the first decide.
+    breaker_window: int = 0  # 0: none
+    breaker_least: int = 0
+    breaker_failures: float = 0.0
+    breaker_open_s: float = 0.0
+    breaker_trials: int = 0
+    breaker_trials_least: int = 0
+
     # Producers: 0 senders means that the broker has a message at its due instant.
     senders: int = 0
     send_batch: int = 1  # messages that one call takes, or any number from the next one on, drawn for each
@@ -302,8 +311,13 @@ class Plan:
 
     @property
     def attempt_waits(self) -> bool:
-        """Whether an attempt of a handler may have to wait for what handlers share."""
-        return self.has_downstream or self.cpu_share > 0.0
+        """Whether an attempt of a handler may have to wait for what handlers share, or is kept from it."""
+        return self.has_downstream or self.cpu_share > 0.0 or self.has_breaker
+
+    @property
+    def has_breaker(self) -> bool:
+        """Whether a circuit breaker may make attempts fail at once."""
+        return self.breaker_window > 0
 
     @property
     def has_downstream(self) -> bool:

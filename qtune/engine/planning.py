@@ -30,7 +30,7 @@ from qtune.engine.plan import (
     Plan,
 )
 from qtune.faults import Burst, KillConsumers, Outage, PauseHandlers, SlowBroker, kills
-from qtune.handler import Handler
+from qtune.handler import CircuitBreaker, Handler
 from qtune.producer import Producers
 from qtune.providers.base import Op, RateLimit, ReceiveBehaviour
 from qtune.result import CALL_OPS
@@ -82,6 +82,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         backoff_jitter=retry.jitter if retry else 0.0,
         cpu_share=scenario.handler.cpu_share,
         **_handling(scenario.handler, behaviour),
+        **_breaker(scenario.handler.circuit_breaker),
         **_downstream(scenario.downstream),
         **_sending(scenario.producers),
         lock_s=semantics.lock_s,
@@ -157,6 +158,20 @@ def _handling(handler: Handler, behaviour: ReceiveBehaviour) -> dict[str, Any]:
         "batch_call_s": handler.per_call_s or 0.0,
         "batch_longest": handler.batch_time == "longest",
         "batch_fails_whole": handler.failure != "partial",
+    }
+
+
+def _breaker(breaker: CircuitBreaker | None) -> dict[str, Any]:
+    """What makes attempts fail at once while too many fail."""
+    if breaker is None:
+        return {}
+    return {
+        "breaker_window": breaker.window,
+        "breaker_least": breaker.least,
+        "breaker_failures": breaker.failure_rate,
+        "breaker_open_s": breaker.open_for_s,
+        "breaker_trials": breaker.half_open_calls,
+        "breaker_trials_least": breaker.least_half_open,
     }
 
 

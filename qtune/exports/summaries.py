@@ -74,6 +74,9 @@ def _use_of(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
             yield "downstream_utilization", "downstream", "share", "of the time of its connections"
         if scenario.downstream.rejects:
             yield "refusals", "refused attempts", "", "in a run, by the downstream"
+    if scenario.handler.circuit_breaker is not None:
+        yield "breaker_openings", "circuit breaker", "", "openings in a run, of all instances"
+        yield "breaker_rejections", "rejected attempts", "", "in a run, by an open circuit breaker"
 
 
 def setup_text(scenario: Scenario) -> str:

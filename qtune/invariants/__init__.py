@@ -17,6 +17,7 @@ from qtune.invariants.calls import calls_match_rows, rates_are_kept
 from qtune.invariants.groups import group_offences
 from qtune.invariants.handlers import (
     batches_end_together,
+    breakers_stay_open,
     calls_of,
     downstream_keeps_its_bounds,
 )
@@ -64,7 +65,7 @@ def check(result: Result) -> list[str]:
         littles_law,
     ]
     if result.source.startswith("simulated"):  # an adapter samples while things go on
-        laws += [samples_match_rows, downstream_keeps_its_bounds]
+        laws += [samples_match_rows, downstream_keeps_its_bounds, breakers_stay_open]
     return [broken for law in laws for broken in law(result)]
 
 

@@ -27,7 +27,10 @@ def batches_end_together(result: Result) -> Iterator[str]:
     """The deliveries of one handler call end at once, and are no more than the handler takes."""
     if result.scenario.handler.takes == "message":
         return
-    started = result.deliveries[~np.isnan(result.deliveries["started_s"])]
+    deliveries = result.deliveries
+    # A call that a circuit breaker rejects takes no time, so it looks like one with the next.
+    rejected = (deliveries["attempts"] == 0) & (deliveries["finished_s"] == deliveries["started_s"])
+    started = deliveries[~np.isnan(deliveries["started_s"]) & ~rejected]
     ordered = started[np.lexsort((started["started_s"], started["worker"]))]
     call = np.cumsum(first_of_calls(ordered)) - 1
     over = np.bincount(call, minlength=0) > most_in_a_call(result)
@@ -43,8 +46,10 @@ def downstream_keeps_its_bounds(result: Result) -> Iterator[str]:
     downstream, deliveries, states = result.scenario.downstream, result.deliveries, result.states
     ended = deliveries[~np.isnan(deliveries["finished_s"])]
     refusals = states["refusals"]
-    if downstream is None or not downstream.rejects:
+    refuses = downstream is not None and downstream.rejects
+    if not refuses:
         yield from offenders("states", refusals != 0, "an attempt was refused, and nothing refuses any")
+    if not refuses and result.scenario.handler.circuit_breaker is None:
         yield from offenders("deliveries that ended", ended["attempts"] < 1, "the handler made no attempt")
     yield from offenders("states", np.append(np.diff(refusals) < 0, False), "fewer refusals at the next look")
     if downstream is None:
@@ -65,3 +70,24 @@ def downstream_keeps_its_bounds(result: Result) -> Iterator[str]:
         yield from offenders(
             "deliveries by their end", over, "more attempts were served than the rate allows"
         )
+
+
+def breakers_stay_open(result: Result) -> Iterator[str]:
+    """A circuit breaker rejects only after it has opened, and one process opens it once in ``open_for`` at most."""
+    breaker, states = result.scenario.handler.circuit_breaker, result.states
+    openings, rejections = states["breaker_openings"], states["breaker_rejections"]
+    if breaker is None:
+        used = (openings != 0) | (rejections != 0)
+        yield from offenders("states", used, "a circuit breaker opened or rejected, and there is none")
+        return
+    for name in ("breaker_openings", "breaker_rejections"):
+        fewer = np.append(np.diff(states[name]) < 0, False)
+        yield from offenders("states", fewer, f"fewer {name} at the next look")
+    yield from offenders(
+        "states", (openings == 0) & (rejections > 0), "rejected by a breaker that never opened"
+    )
+    if not result.scenario.faults and result.scenario.scaling is None:  # a process that starts has a new one
+        spans_s = np.diff(states["time_s"]) * (1.0 + 1e-9)
+        most = result.scenario.consumers.instances * (np.floor(spans_s / breaker.open_for_s) + 1)
+        over = np.append(np.diff(openings) > most, False)
+        yield from offenders("states", over, "more openings than open_for allows")

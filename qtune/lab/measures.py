@@ -43,6 +43,8 @@ _OF_SUMMARY: Final = (
     ("empty_receives_per_s", "receives that find nothing"),
     ("refused_calls_per_s", "calls that the broker refused"),
     ("refusals", "attempts that a downstream refused"),
+    ("breaker_openings", "times that a circuit breaker opened"),
+    ("breaker_rejections", "attempts that an open circuit breaker let fail at once"),
     ("downstream_utilization", "of the time of a downstream's connections in use"),
     ("batch_efficiency", "of the most that a receive may bring, when it brings any"),
     ("calls_per_message", "calls for each completed message, without sends"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qtune.engine import streams
 from qtune.engine.kernel.background import settle_in_background
+from qtune.engine.kernel.breaker import lets_through, note_attempt
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.downstream import REFUSED, serve, service_s
@@ -90,12 +91,19 @@ def batch_is_due(w, worker, now_s):  # type: ignore[no-untyped-def]
     row = w.workers[worker]
     if row.phase == BATCH_HANDLING:
         return batch_ends(w, worker, now_s)
+    if row.phase == BATCH_ATTEMPTING and p.has_breaker and not lets_through(w, row.consumer, now_s):
+        row.tries = 0
+        row.attempts = 0
+        row.phase = BATCH_HANDLING
+        set_slot(w, w.slots.workers + worker, now_s)
+        return False
     need_s = batch_s(w, worker)
     if row.phase == BATCH_ATTEMPTING and p.cpu_share > 0.0:
         row.phase = BATCH_ASKING
         set_slot(w, w.slots.workers + worker, compute(w, row.consumer, p.cpu_share * need_s, now_s))
         return False
     end_s = serve(w, worker, need_s, now_s)
+    row.tries = 1
     row.attempts = 0 if end_s == REFUSED else 1
     row.phase = BATCH_HANDLING
     set_slot(w, w.slots.workers + worker, end_s if end_s != REFUSED else now_s + p.refusal_s)
@@ -123,6 +131,8 @@ def batch_ends(w, worker, now_s):  # type: ignore[no-untyped-def]
     if p.batch_fails_whole:
         for place in range(w.batch_count[worker]):
             all_good = all_good and succeeds(w, worker, place)
+    if p.has_breaker and row.tries > 0:
+        note_attempt(w, row.consumer, 0 if all_good and row.attempts > 0 else 1, now_s)
     alone = 0
     for place in range(w.batch_count[worker]):
         delivery = w.in_batch[worker, place]

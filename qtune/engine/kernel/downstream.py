@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qtune.engine import streams
+from qtune.engine.kernel.breaker import lets_through, note_attempt
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.compiled import rare, step
 from qtune.engine.kernel.draws import happens, uniform, value
@@ -11,6 +12,7 @@ from qtune.engine.kernel.draws import happens, uniform, value
 HANDLING = 4
 ATTEMPTING = 10
 ASKING = 11
+ENDING = 16
 
 REFUSED = -1.0
 
@@ -84,6 +86,14 @@ def attempt_in_turn(w, worker, now_s):  # type: ignore[no-untyped-def]
     """A worker begins an attempt on a core, or goes on without; it comes back for the next one, or after its last."""
     p = w.plan
     row = w.workers[worker]
+    if row.phase == ENDING:
+        note_attempt(w, row.consumer, 1 - row.succeeded, now_s)
+        goes_on(w, worker, now_s)
+        return
+    if row.phase == ATTEMPTING and p.has_breaker and not lets_through(w, row.consumer, now_s):
+        row.succeeded = 0
+        goes_on(w, worker, now_s)
+        return
     its = w.deliveries[row.delivery & (len(w.deliveries) - 1)]
     key = its.delivery_no * streams.ATTEMPTS_MOST + row.tries
     need_s = service_s(w, its.message, key)
@@ -99,12 +109,25 @@ def attempt_in_turn(w, worker, now_s):  # type: ignore[no-untyped-def]
         row.attempts += 1
         fails = happens(w, streams.POISON, its.message, 0, p.poison_steps)
         fails = fails or happens(w, streams.FAIL, its.message, key, p.fail_steps)
+    row.succeeded = 0 if fails else 1
+    if p.has_breaker:
+        row.phase = ENDING
+        set_slot(w, w.slots.workers + worker, end_s)
+    else:
+        goes_on(w, worker, end_s)
+
+
+@rare()
+def goes_on(w, worker, end_s):  # type: ignore[no-untyped-def]
+    """What follows an attempt that ends at ``end_s``: the wait for the next one, or the end of the handler."""
+    row = w.workers[worker]
+    its = w.deliveries[row.delivery & (len(w.deliveries) - 1)]
+    key = its.delivery_no * streams.ATTEMPTS_MOST + row.tries
     row.tries += 1
-    if fails and row.tries <= len(w.backoff_s):
+    if row.succeeded == 0 and row.tries <= len(w.backoff_s):
         end_s = end_s + wait_after(w, its.message, key, row.tries)
         row.phase = ATTEMPTING
     else:
         row.phase = HANDLING
-        row.succeeded = 0 if fails else 1
         row.finished_s = end_s
     set_slot(w, w.slots.workers + worker, end_s)

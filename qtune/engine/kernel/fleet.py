@@ -13,10 +13,11 @@ from qtune.engine import streams
 from qtune.engine.kernel.adaptive import forget_batches
 from qtune.engine.kernel.background import RELEASED, put
 from qtune.engine.kernel.batches import BATCH_ASKING, BATCH_ATTEMPTING, BATCH_HANDLING
+from qtune.engine.kernel.breaker import reset_breaker
 from qtune.engine.kernel.broker import WAITING
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import apart, rare
-from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, HANDLING
+from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, ENDING, HANDLING
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.losses import lose, lose_background, lose_unheard
 from qtune.engine.kernel.receivers import ANSWERED, FREE, RESTING
@@ -179,7 +180,7 @@ def is_busy(w, worker):  # type: ignore[no-untyped-def]
     """Whether a worker is with a delivery."""
     phase = w.workers[worker].phase
     batch = phase in (BATCH_ATTEMPTING, BATCH_ASKING, BATCH_HANDLING)
-    return batch or phase in (ATTEMPTING, ASKING, HANDLING, AT_BROKER, SETTLING, TRYING_AGAIN)
+    return batch or phase in (ATTEMPTING, ASKING, ENDING, HANDLING, AT_BROKER, SETTLING, TRYING_AGAIN)
 
 
 @apart
@@ -194,6 +195,8 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
     w.clients[consumer].tokens = p.retry_tokens
     for core in range(p.cores):
         w.core_free_s[consumer, core] = 0.0
+    if p.has_breaker:
+        reset_breaker(w, consumer)
     for receiver in range(consumer * p.receivers, (consumer + 1) * p.receivers):
         row = w.receivers[receiver]
         row.consumer = consumer

@@ -6,18 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from qtune.engine.kernel.layout import BREAKER
 from qtune.engine.plan import BATCHES_REMEMBERED, Plan
 
 
 def handler_arrays(plan: Plan) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    """What all handlers share, when the attempt of each is served, what it has in a call, and the last batches."""
+    """What handlers share, breakers, when the attempt of each is served, what it has in a call, the last batches."""
     attempts = plan.workers_total if plan.attempt_waits else 1
     batches = plan.workers_total if plan.handler_batch > 1 else 1
+    guarded = plan.consumers if plan.has_breaker else 1
     adapting = plan.receivers_total if plan.adaptive_least else 1
     return {
         "downstream_free_s": np.zeros(plan.downstream_connections),
         "attempt_start_s": np.zeros(attempts),
         "attempt_end_s": np.zeros(attempts),
+        "breakers": np.zeros(guarded, BREAKER).view(np.recarray),
+        "attempt_failed": np.zeros((guarded, max(1, plan.breaker_window)), np.int64),
         "message_ms": np.zeros((adapting, BATCHES_REMEMBERED)),
         "batch_began_s": np.zeros(adapting),
         "batches_seen": np.zeros(adapting, np.int64),

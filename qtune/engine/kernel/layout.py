@@ -23,7 +23,7 @@ BROKER: Final = _record(
     "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
     "pauses fleet running paid draining tick changed sure flows_short held refusals gathered overdue "
-    "open_groups ages asking_head asking_tail serve_head serve_tail",
+    "open_groups ages asking_head asking_tail serve_head serve_tail breaker_openings breaker_rejections",
 )
 CONSUMER: Final = _record("due_s grace_s back_s", "phase idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -51,6 +51,7 @@ PENDING: Final = _record(
 )
 STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused spent")
 CLIENT: Final = _record("", "tokens")
+BREAKER: Final = _record("open_until_s", "state noted failures trials")
 SCALER: Final = _record("poll_s sync_s active_s", "polls syncs looks wants")
 TABLE: Final = _record("", "kind offset count")
 SAMPLER: Final = _record("sample_s", "tick")
@@ -77,7 +78,7 @@ PLAN_NUMBERS: Final = [f.name for f in fields(Plan) if f.type in ("int", "float"
 PLAN_ARRAYS: Final = [f.name for f in fields(Plan) if f.type in ("Floats", "Numbers")]
 PLAN_DERIVED: Final = (
     *("receivers_total", "workers_total", "samples", "refuses", "holds_up", "slows", "fleet_changes"),
-    *("attempt_waits", "has_downstream"),
+    *("attempt_waits", "has_downstream", "has_breaker"),
 )
 PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in PLAN_NUMBERS]
@@ -144,6 +145,8 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "downstream_free_s": (FLOAT64, 1),
     "attempt_start_s": (FLOAT64, 1),
     "attempt_end_s": (FLOAT64, 1),
+    "breakers": (BREAKER, 1),
+    "attempt_failed": (INT64, 2),
     "message_ms": (FLOAT64, 2),
     "batch_began_s": (FLOAT64, 1),
     "batches_seen": (INT64, 1),

@@ -271,6 +271,8 @@ def sample(w, now_s):  # type: ignore[no-untyped-def]
     row.consumers = b.running
     row.downstream_busy_s = worked_s(w, now_s) if p.has_downstream else 0.0
     row.refusals = b.refusals
+    row.breaker_openings = b.breaker_openings
+    row.breaker_rejections = b.breaker_rejections
     row.unsent = b.unsent
     row.backlog = b.backlog
     row.in_flight = b.in_flight

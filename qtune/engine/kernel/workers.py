@@ -11,7 +11,7 @@ from qtune.engine.kernel.broker import add_call, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
-from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, HANDLING, attempt_in_turn, wait_after
+from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, ENDING, HANDLING, attempt_in_turn, wait_after
 from qtune.engine.kernel.draws import happens, trip_s, value
 from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.ordering import bring_forward, next_place, skip_group
@@ -209,7 +209,7 @@ def worker_is_due(w, worker, now_s):  # type: ignore[no-untyped-def]
         set_slot(w, w.slots.workers + worker, served_s + row.half_s)
     elif row.phase == TRYING_AGAIN:
         begin_settle(w, worker, row.settles_all, now_s)
-    elif row.phase == ATTEMPTING or row.phase == ASKING:
+    elif row.phase in (ATTEMPTING, ASKING, ENDING):
         attempt_in_turn(w, worker, now_s)
     elif row.phase >= BATCH_ATTEMPTING:
         if batch_is_due(w, worker, now_s):

@@ -45,16 +45,22 @@ class BatchWorker(Worker):
         for delivery in taken:
             rows[delivery].worker, rows[delivery].started_s = self.number, self.started_s
         self.receiver.look()
-        served = True
+        served = let_through = True
+        end_s = self.started_s
         if plan.attempt_waits:
             yield self.slot.at(self.started_s)
-            served, end_s = yield from self.serve(self.batch_s(taken))
+            let_through = served = self.consumer.breaker.lets_through()
+            if let_through:
+                served, end_s = yield from self.serve(self.batch_s(taken))
         else:
             end_s = self.started_s + self.batch_s(taken)
         yield self.slot.at(end_s)
         for delivery in taken:
             rows[delivery].attempts, rows[delivery].finished_s = int(served), clock.now
-        yield from self.finish_batch(taken, self.which_succeed(taken, served))
+        succeeded = self.which_succeed(taken, served)
+        if let_through:
+            self.consumer.breaker.note(served and (all(succeeded) or not plan.batch_fails_whole))
+        yield from self.finish_batch(taken, succeeded)
         self.busy = False
         self.model.busy_workers -= 1
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtune.engine import streams
 from qtune.engine.plan import BY_SESSION, LINK_BURST, LINK_SLIDING
 from qtune.engine.reference.batches import BatchWorker
+from qtune.engine.reference.breaker import CircuitBreaker
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot, earliest
 from qtune.engine.reference.links import BurstLink, SlidingLink
@@ -33,6 +34,7 @@ class Consumer:
         self.model, self.number = model, number
         self.client = model.clients[number]
         self.core_free_s = [0.0] * plan.cores
+        self.breaker = CircuitBreaker(model)
         self.renewers = [Renewer(self, number * plan.renewers + place) for place in range(plan.renewers)]
         self.idle_renewers: list[Renewer] = []
         self.to_renew: deque[tuple[Worker, int]] = deque()

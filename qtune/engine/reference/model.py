@@ -34,6 +34,7 @@ class Model:
         self.rows = Rows()
         self.service_s: list[float] = plan.service_s.tolist()
         self.buffered = self.busy_workers = 0
+        self.breaker_openings = self.breaker_rejections = 0
         self.core_busy_s = 0.0
         self.pauses: list[tuple[float, float]] = list(
             zip(plan.pause_start_s.tolist(), plan.pause_end_s.tolist(), strict=True)
@@ -105,6 +106,8 @@ class Model:
                     self.fleet.instance_s,
                     self.downstream.worked_s(self.consumers),
                     self.downstream.refusals,
+                    self.breaker_openings,
+                    self.breaker_rejections,
                     self.source.unsent,
                     broker.backlog,
                     broker.in_flight,

@@ -48,7 +48,7 @@ class Rows:
         self.messages: list[MessageRow] = []
         self.deliveries: list[DeliveryRow] = []
         self.calls: list[tuple[float, float, int, int, int, int]] = []
-        self.states: list[tuple[float, float, float, float, int, int, int, int, int, int, int]] = []
+        self.states: list[tuple[float, float, float, float, *tuple[int, ...]]] = []
 
     def add_message(self, due_s: float, group: int) -> int:
         """Note a message that falls due; its number."""

@@ -147,18 +147,21 @@ class Worker:
             time_s = time_s + self.backoff_s(message, key, attempt)
 
     def attempt_in_turn(self, message: int, delivery_no: int) -> Generator[Any, Any, tuple[bool, int]]:
-        """The same where attempts share cores or a downstream: each asks when it begins, and some may be refused."""
+        """The same where attempts share something: each asks when it begins, and some are refused or do not pass."""
         attempt = served = 0
         while True:
             key = delivery_no * streams.ATTEMPTS_MOST + attempt
-            taken_on, end_s = yield from self.serve(self.service_s(message, key))
-            served += taken_on
-            fails = not taken_on or self.fails(message, key)
-            attempt += 1
-            if not fails or attempt > self.plan.backoff_s.size:
+            succeeded = False
+            if self.consumer.breaker.lets_through():
+                taken_on, end_s = yield from self.serve(self.service_s(message, key))
+                served += taken_on
+                succeeded = taken_on and not self.fails(message, key)
                 yield self.slot.at(end_s)
-                return not fails, served
-            yield self.slot.at(end_s + self.backoff_s(message, key, attempt))
+                self.consumer.breaker.note(succeeded)
+            attempt += 1
+            if succeeded or attempt > self.plan.backoff_s.size:
+                return succeeded, served
+            yield self.slot.at(self.clock.now + self.backoff_s(message, key, attempt))
 
     def serve(self, need_s: float) -> Generator[Any, Any, tuple[bool, float]]:
         """Work on a core first, then ask the downstream for the rest: whether it is taken on, and when this is over."""
