@@ -161,6 +161,7 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "a slow broker": plan.slow_factor.size > 0,
         "a link held up by an outage": not poll
         and bool(np.isin(result.deliveries["locked_s"], plan.outage_end_s).any()),
+        "a poll that waits is looked after": poll and plan.wait_s > 0.0 and plan.look_every_s > 0.0,
         "a short poll that may miss": poll and plan.wait_s == 0.0 and plan.short_poll_steps > 0,
         "in flight as many as may be": bool(
             (result.states["in_flight"] == (plan.in_flight_most or -1)).any()

@@ -224,6 +224,7 @@ def _broker(pick: Pick, lock_s: float, service_s: float, horizon_s: float) -> Fi
         "in_flight_most": pick(0, 0, 1, 12),
         "over_limit_fails": pick(False, True),
         "short_poll_steps": pick(0, streams.chance_steps(0.3)),
+        "look_every_s": pick(0.0, 0.0, 0.3 * service_s, 7.0 * service_s + 0.01),
     }
 
 

@@ -186,6 +186,9 @@ class Plan:
     adaptive_least: int = 0  # 0: a poll always asks for all that there is room for, up to ``batch``
     adaptive_target_s: float = 0.0  # read in whole milliseconds
     wait_s: float = 0.0
+    look_every_s: float = (
+        0.0  # 0: a poll that waits is answered as soon as something is ready; else looked after so often
+    )
     in_hand_limit: int = 1
     refill_at: int = 1
     credit_at_settle: bool = True

@@ -95,6 +95,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         in_flight_most=semantics.in_flight_most,
         hands_out=_ORDERS[semantics.hands_out],
         over_limit_fails=semantics.over_limit_fails and behaviour.wait_s <= 0.0,
+        look_every_s=calls.look_every_s if behaviour.discipline == "poll" and behaviour.wait_s > 0.0 else 0.0,
         short_poll_steps=_short_poll_steps(calls.short_poll_share, behaviour),
         calls_served_at_once=calls.calls_served_at_once,
         serves_any_receiver=calls.hands_out_to == "any",

@@ -99,8 +99,11 @@ def priors(scenario: HasQueue) -> frozenset[str]:
     """The parameters of the model on which the scenario's answers rest and which nobody has measured."""
     receiving = behaviour(scenario)
     unused = {"traffic"} - {limit.parameter for limit in rate_limits(scenario)}
-    if receiving.discipline != "poll" or receiving.wait_s > 0.0:
+    polls = receiving.discipline == "poll"
+    if not polls or receiving.wait_s > 0.0:
         unused |= {"short_poll"}
+    if not polls or receiving.wait_s <= 0.0:
+        unused |= {"long_poll"}
     if scenario.consumers.instances * receiving.receivers == 1:
         unused |= {"hand_out"}
     return model_of(scenario).priors(client_name(scenario)) - unused

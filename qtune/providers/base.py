@@ -134,6 +134,7 @@ class CallModel:
         waiting.
     hands_out_to: which of the receivers that wait gets the next message: the one that has waited longest, or any of
         them, all equally likely.
+    look_every_s: how often the broker looks for messages for a receive that waits; 0: one is handed out when it comes.
     short_poll_share: chance that a receive that does not wait sees any one of the messages that are ready.
     calls_served_at_once: calls that the broker works on at the same time; 0 = unlimited.
     call_service: the broker's time per call in seconds; matters only when calls_served_at_once is not 0.
@@ -146,6 +147,7 @@ class CallModel:
     calls_served_at_once: int = 0
     call_service: Distribution
     short_poll_share: float = 1.0
+    look_every_s: float = 0.0
     hands_out_to: Literal["longest_waiting", "any"] = "longest_waiting"
 
 

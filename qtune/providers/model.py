@@ -14,7 +14,17 @@ from pydantic import field_validator
 from qtune.errors import ModelError
 from qtune.providers.base import CallModel
 from qtune.providers.prices import Prices
-from qtune.records import Count, CountOrZero, Fraction, Record, Seconds, Text, YesOrNo, refuse
+from qtune.records import (
+    Count,
+    CountOrZero,
+    Fraction,
+    PositiveSeconds,
+    Record,
+    Seconds,
+    Text,
+    YesOrNo,
+    refuse,
+)
 from qtune.shapes import RandomTime
 
 
@@ -84,6 +94,21 @@ class HandOut(Record):
     as_of: date
 
 
+class Looking(Record):
+    """How often the broker looks for messages for a receive that waits, with its provenance.
+
+    Its next look finds what has come meanwhile, so a message waits for half of ``every`` on average when one receive
+    waits, and less the more of them do.
+    """
+
+    error_type = ModelError
+
+    every_s: PositiveSeconds
+    prior: YesOrNo
+    source: Text
+    as_of: date
+
+
 class Traffic(Record):
     """What a messaging unit carries each way in a second, with its provenance."""
 
@@ -100,6 +125,7 @@ class Broker(Record):
 
     short_poll: what a receive that does not wait sees of the messages that are ready; None: all of them.
     hand_out: which receiver gets the next message; None: taken to be the one that has waited longest.
+    long_poll: how often the broker looks for a receive that waits; None: it is answered as soon as there is a message.
     traffic: what a messaging unit carries; None: anything.
     """
 
@@ -109,6 +135,7 @@ class Broker(Record):
     call_service: Latency
     hand_out: HandOut | None = None
     short_poll: Sampling | None = None
+    long_poll: Looking | None = None
     traffic: Traffic | None = None
 
 
@@ -129,7 +156,7 @@ class ProviderModel(Record):
 
     def priors(self, client: str) -> frozenset[str]:
         """Names of the parameters that nobody has measured, for one client."""
-        named: dict[str, Latency | ClientCost | Sampling | Traffic] = {
+        named: dict[str, Latency | ClientCost | Sampling | Looking | Traffic] = {
             "send": self.latency.send,
             "receive": self.latency.receive,
             "settle": self.latency.settle,
@@ -140,6 +167,8 @@ class ProviderModel(Record):
             named["call_service"] = self.broker.call_service
         if self.broker.short_poll is not None:
             named["short_poll"] = self.broker.short_poll
+        if self.broker.long_poll is not None:
+            named["long_poll"] = self.broker.long_poll
         if self.broker.traffic is not None:
             named["traffic"] = self.broker.traffic
         assumed = {name for name, parameter in named.items() if parameter.prior}
@@ -157,5 +186,6 @@ class ProviderModel(Record):
             calls_served_at_once=self.broker.calls_served_at_once,
             call_service=self.broker.call_service.time.distribution(),
             hands_out_to=self.broker.hand_out.to if self.broker.hand_out else "longest_waiting",
+            look_every_s=self.broker.long_poll.every_s if self.broker.long_poll else 0.0,
             short_poll_share=self.broker.short_poll.share if self.broker.short_poll else 1.0,
         )

@@ -24,6 +24,8 @@ from qtune.simulation import simulate
 SLOWLY = [HealthCheck.too_slow, HealthCheck.data_too_large]
 EVERYTHING = FROM_CODES | FROM_SETTINGS | FROM_ROWS
 
+LOOKS = "  long_poll: {every: 100ms, prior: true, source: assumed, as_of: 2026-11-25}\n"
+
 
 @pytest.fixture(scope="module")
 def slow_sqs(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -33,6 +35,7 @@ def slow_sqs(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("calls_served_at_once: 0", "calls_served_at_once: 2"),
         ("call_cost: 0.228ms", "call_cost: 20ms"),
         ("to: longest_waiting", "to: any"),
+        ("  short_poll:", LOOKS + "  short_poll:"),
     ):
         assert old in text
         text = text.replace(old, new)

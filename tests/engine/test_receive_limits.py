@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -134,3 +135,62 @@ def test_sqs_short_polls_miss_by_a_guess_that_the_result_names() -> None:
     assert "short_poll" in scenario.priors()
     waited_s = simulate(scenario).messages
     assert np.nanmax(waited_s["completed_s"] - waited_s["due_s"]) > 2.0
+
+
+def looked_after(*due_s: float, every_s: float, **fields: Any) -> Plan:
+    """One poller whose calls take a blink, at a broker that looks for it so often while it waits."""
+    plain = {"horizon_s": 20.0, "discipline": POLL, "wait_s": 2.0, **due_at(*due_s)}
+    times = tables(service=Constant(value=BLINK_S), receive=Constant(value=BLINK_S))
+    return queue_plan(**{**plain, "tables": times, "look_every_s": every_s, **fields})
+
+
+def test_a_broker_that_looks_now_and_then_finds_a_message_at_its_next_look(engine: str) -> None:
+    """A poll that came at b is looked after at b, b + every, b + 2 every, ... and gets what has come by then."""
+    every_s = 0.375
+    rows = run(engine, looked_after(0.5, 0.75, every_s=every_s))
+    begins_s = 0.5 * BLINK_S
+    expected_s = begins_s + 2 * every_s
+    assert rows.deliveries["locked_s"].tolist()[:1] == [expected_s]
+    assert receives(rows)["count"].tolist()[0] == 1
+    both = run(engine, looked_after(0.5, 0.75, every_s=every_s, batch=2, in_hand_limit=2, refill_at=2))
+    assert both.deliveries["locked_s"].tolist() == [expected_s] * 2
+
+
+def test_a_message_that_is_there_is_handed_out_without_a_look(engine: str) -> None:
+    """A poll that finds a message is answered at once, however seldom the broker looks for those that wait."""
+    rows = run(engine, looked_after(0.0, 0.0, every_s=1.5))
+    assert rows.deliveries["locked_s"].tolist() == [0.5 * BLINK_S, 2.5 * BLINK_S]
+
+
+def test_a_poll_that_is_looked_after_in_vain_ends_in_time(engine: str) -> None:
+    """The last look is at the end of the wait, also when that is no multiple of the time between looks."""
+    rows = run(engine, looked_after(every_s=0.75, horizon_s=10.0))
+    ended = receives(rows)
+    assert set(ended["outcome"].tolist()) == {CALL_EMPTY}
+    assert (ended["end_s"] - ended["start_s"]).tolist() == [2.0 + BLINK_S] * len(ended)
+    last = run(engine, looked_after(2.0 + 0.25 * BLINK_S, every_s=0.75, horizon_s=3.0))
+    assert last.deliveries["locked_s"].tolist() == [2.0 + 0.5 * BLINK_S]
+
+
+def waits_for_a_look_s(engine: str, consumers: int) -> Any:
+    """How long messages wait where one comes every 20 s on average and the broker looks every second."""
+    seldom = {"segment_start_s": np.array([0.0]), "segment_rate_per_s": np.array([0.05])}
+    plan = looked_after(
+        every_s=1.0, horizon_s=20_000.0, wait_s=19.7, explicit=False, due_s=np.empty(0), **seldom
+    )
+    rows = run(engine, replace(plan, consumers=consumers))
+    return rows.deliveries["locked_s"] - rows.messages["sent_s"][rows.deliveries["message"]]
+
+
+def test_the_more_polls_wait_the_sooner_one_is_looked_after(engine: str) -> None:
+    """A message waits for half the time between looks on average, and less when several polls wait.
+
+    Seldom, in 0.05/s x 2.5 blinks of all cases, the only poller is away, for 2.5 blinks at most; and a poll that has just
+    come is a little more likely to be young.
+    """
+    one_s, four_s = waits_for_a_look_s(engine, 1), waits_for_a_look_s(engine, 4)
+    away_s = 0.05 * (2.5 * BLINK_S) ** 2
+    young_s = 0.05 / 12.0
+    error_s = 4.0 * float(one_s.std()) / len(one_s) ** 0.5
+    assert abs(one_s.mean() - 0.5) < error_s + away_s + young_s
+    assert four_s.mean() < 0.6 * one_s.mean()

@@ -30,7 +30,7 @@ RECEIVER: Final = _record(
     "start_s half_s last_flow_s last_push_s deadline_s renewal_s last_renewal_s",
     "consumer state asked call in_hand freed head read landed tail idle_workers batch_left "
     "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers refused outcome spent closed "
-    "session lost queued renewing renewals",
+    "session lost queued renewing renewals looked",
 )
 WORKER: Final = _record(
     "started_s finished_s settle_start_s half_s",

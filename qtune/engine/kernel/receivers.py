@@ -37,6 +37,7 @@ PAUSING = 4
 SERVICED = 5
 REFUSED = 6
 TRYING_AGAIN = 7
+LOOKING = 8
 
 NO_BOUND = 1 << 62
 
@@ -77,6 +78,10 @@ def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
         row.state = ANSWERED
         w.broker.waiting -= 1
         due_s = now_s + row.half_s
+    elif row.state == LOOKING:
+        row.state = WAITING
+        wait_in_line(w, receiver)
+        q.polled = receiver
     elif row.state >= REFUSED or ((p.refuses or p.over_limit_fails) and poll_is_refused(w, receiver, now_s)):
         refused_poll_goes_on(w, receiver, now_s)
         return
@@ -144,7 +149,25 @@ def poll_waits(w, receiver, now_s):  # type: ignore[no-untyped-def]
         row.state = ANSWERED
         w.broker.waiting -= 1
         due_s = now_s + row.half_s
+    elif w.plan.look_every_s > 0.0:
+        due_s = next_look_s(w, receiver, now_s)
     set_slot(w, w.slots.requests + receiver, due_s)
+
+
+@rare(0.0)
+def next_look_s(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """When the broker looks again for a poll that waits, or answers it in vain; nobody stands in line meanwhile."""
+    p, b, row = w.plan, w.broker, w.receivers[receiver]
+    b.waiting -= 1
+    b.demand_head = b.demand_tail
+    if row.looked != row.call + 1:
+        row.looked = row.call + 1
+        row.deadline_s = now_s + p.wait_s
+    if now_s >= row.deadline_s:
+        row.state = ANSWERED
+        return now_s + row.half_s
+    row.state = LOOKING
+    return min(now_s + p.look_every_s, row.deadline_s)
 
 
 @step

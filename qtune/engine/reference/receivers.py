@@ -270,11 +270,22 @@ class Poller(Receiver):
             return self.fetch(key)
         if self.plan.wait_s <= 0.0:
             return []
+        if self.plan.look_every_s:
+            return (yield from self.look_again(key))
         self.broker.demand.append(self)
         deliveries = (yield self.slot.at(self.clock.now + self.plan.wait_s)) or []
         if not deliveries:
             self.broker.demand.remove(self)
         return deliveries
+
+    def look_again(self, key: int) -> Generator[Any, Any, list[int]]:
+        """The broker looks for a poll that waits now and then, and does not tell it when something comes."""
+        clock, ends_s = self.clock, self.clock.now + self.plan.wait_s
+        while clock.now < ends_s:
+            yield self.slot.at(min(clock.now + self.plan.look_every_s, ends_s))
+            if self.broker.line.offers() and self.broker.may_hand_out():
+                return self.fetch(key)
+        return []
 
     def fetch(self, key: int) -> list[int]:
         """Lock what is ready, up to what was asked for, may be in flight, and is seen by a poll that does not wait."""
