@@ -10,12 +10,12 @@ from dataclasses import asdict
 from qtune.exports.holdings import Catalogue
 from qtune.exports.report import Report, Section
 from qtune.providers import Provider, ProviderModel, Retries
-from qtune.providers.model import Latency
+from qtune.providers.model import Broker, HandOut, Latency, Looking, Sampling, Traffic
 from qtune.providers.queue import ClientTraits
 from qtune.providers.rules import bound_text
 from qtune.records import yaml_name
 from qtune.targets import Targets
-from qtune.units import format_duration, format_usd
+from qtune.units import format_duration, format_fraction, format_usd
 from qtune.writing import plain
 
 _OPERATIONS = ("send", "receive", "settle", "renew")
@@ -114,14 +114,35 @@ def _latency_section(model: ProviderModel, sources: Sources) -> Section:
     rows = tuple(
         (operation, *_latency_texts(getattr(model.latency, operation), sources)) for operation in _OPERATIONS
     )
-    served = model.broker.calls_served_at_once
-    limited = f"{served} calls at once" if served else "any number of calls at once"
     return Section(
         title="Round trips (a prior is assumed: nobody has measured it)",
         columns=("", "mean", "p95", "p99", "family", "known", "from"),
         rows=rows,
-        notes=(f"the broker serves {limited}",),
+        notes=tuple(_broker_notes(model.broker, sources)),
     )
+
+
+def _broker_notes(broker: Broker, sources: Sources) -> Iterator[str]:
+    """What the model says of the broker beside round trips."""
+
+    def known(parameter: HandOut | Looking | Sampling | Traffic) -> str:
+        stated = sources.mark(f"{parameter.source}; {parameter.as_of}")
+        return f"({'prior' if parameter.prior else 'measured'}) {stated}"
+
+    served = broker.calls_served_at_once
+    yield f"the broker serves {f'{served} calls' if served else 'any number of calls'} at once"
+    if broker.hand_out is not None:
+        whom = broker.hand_out.to.replace("_", " ")
+        yield f"of several receives that wait, the next message goes to: {whom} {known(broker.hand_out)}"
+    if broker.long_poll is not None:
+        every = format_duration(broker.long_poll.every_s)
+        yield f"it looks for messages for a receive that waits every {every} {known(broker.long_poll)}"
+    if broker.short_poll is not None:
+        share = format_fraction(broker.short_poll.share)
+        yield f"a receive that does not wait sees {share} of the messages {known(broker.short_poll)}"
+    if broker.traffic is not None:
+        carried = f"{broker.traffic.bytes_per_unit:,} bytes a second each way"
+        yield f"a messaging unit carries {carried} {known(broker.traffic)}"
 
 
 def _latency_texts(latency: Latency, sources: Sources) -> tuple[str, ...]:

@@ -185,8 +185,8 @@ def waits_for_a_look_s(engine: str, consumers: int) -> Any:
 def test_the_more_polls_wait_the_sooner_one_is_looked_after(engine: str) -> None:
     """A message waits for half the time between looks on average, and less when several polls wait.
 
-    Seldom, in 0.05/s x 2.5 blinks of all cases, the only poller is away, for 2.5 blinks at most; and a poll that has just
-    come is a little more likely to be young.
+    In 0.05/s x 2.5 blinks of all cases the only poller is away, for 2.5 blinks at most; and a poll that waits is a
+    little more likely to be young.
     """
     one_s, four_s = waits_for_a_look_s(engine, 1), waits_for_a_look_s(engine, 4)
     away_s = 0.05 * (2.5 * BLINK_S) ** 2
