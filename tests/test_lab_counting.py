@@ -45,7 +45,7 @@ def value(name: str, result: Result) -> float:
         ("completed_share", 1.0),
         ("last_completed_s", 11.0),
         ("last_settled_s", 11.0),
-        ("last_sent_s", 10.0),
+        ("last_send_s", NAN),
         ("last_dead_letter_s", NAN),
         ("late_goodput_per_s", 0.0),
         ("longest_expired_s", NAN),
@@ -100,7 +100,9 @@ def test_a_receive_that_finds_nothing_while_a_message_is_there_has_missed_it() -
 
 def test_sends_are_counted_by_call() -> None:
     """A send call counts once, whatever it brings."""
-    assert value("sends_per_s", with_calls(run_of(), OP_SEND, 0, (0.0, 1.0), (1.0, 2.0))) == 0.02
+    sending = with_calls(run_of(), OP_SEND, 0, (0.0, 1.0), (1.0, 2.0))
+    assert value("sends_per_s", sending) == 0.02
+    assert value("last_send_s", sending) == 2.0
 
 
 def test_a_warm_up_is_left_out() -> None:

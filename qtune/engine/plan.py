@@ -5,9 +5,9 @@ Time is a float64 of seconds from the start of the run. What happens at equal ti
 A sender that is free takes the messages that have waited longest, in one call, once there are enough of them or the
 oldest has lingered. Entries of a call that fail are sent again at once, in a call of their own.
 
-A call costs one draw of its round trip. The broker acts on a receive half-way, because the lock starts there; sends,
-settles and renewals take effect when they are confirmed, which errs by at most half a round trip and to the safe side:
-a lock that ends within that half counts as lost.
+A call costs one draw of its round trip. The broker acts on a receive and on a send half-way, because the lock starts
+there and a message can be received from there on; settles and renewals take effect when they are confirmed, which errs
+by at most half a round trip and to the safe side: a lock that ends within that half counts as lost.
 
 Rate limits are looked at where a call takes effect. Each limit has a number of credits for every period, which begin
 at 0 and last equally long; what a period leaves over is lost. A call is refused when one of the limits that count it

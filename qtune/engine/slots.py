@@ -11,7 +11,7 @@ smallest first, in this order:
     landings            messages that the broker pushed reach the client (links)
     timers              a receive call's deadline, the client's keep-alive (links); no session, or no message in it
     renewers            a lock renewal is called, or takes effect
-    senders             a send is confirmed
+    senders             a send reaches the broker, has been served there, or is answered
     customers           a customer of the closed loop has thought
     gathering           the oldest message that waits for a sender has waited for others long enough
     refill              a period of a rate limit begins or an outage ends, and deliveries that it held up go on

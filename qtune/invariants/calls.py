@@ -55,22 +55,28 @@ def calls_match_rows(result: Result) -> Iterator[str]:
 def rates_are_kept(result: Result) -> Iterator[str]:
     """In no period of a limit do calls take more than its credits and what its last call may overdraw.
 
-    A settle, an abandonment, a renewal and a send count when they end, a message when it is handed out. When a poll
-    reached the broker is not in the rows, nor when a send did that a full queue held up, so these are not looked at.
+    A settle, an abandonment and a renewal count when they end, a message when it is handed out, and a send when its
+    messages come in. When a poll reached the broker is not in the rows, nor when a send did that a full queue held up,
+    so these are not looked at; what came in at the same instant is taken for one send.
     """
     calls, handed_s = result.calls, result.deliveries["locked_s"]
     semantics = result.scenario.semantics()
     held_up = bool(semantics.capacity_messages) and not semantics.rejects_when_full
-    seen = (calls["op"] != OP_RECEIVE) & ~(held_up & (calls["op"] == OP_SEND))
+    seen = (calls["op"] != OP_RECEIVE) & (calls["op"] != OP_SEND)
     done = calls[seen & ~np.isin(calls["outcome"], REFUSED)]
+    sent_s = result.messages["sent_s"]
+    sent_s = sent_s[~np.isnan(sent_s)] if result.scenario.producers and not held_up else sent_s[:0]
+    came_s, came = np.unique(sent_s, return_counts=True)
     for limit in result.scenario.rate_limits():
         costs = [(limit.call_cost.get(op, 0), limit.message_cost.get(op, 0)) for op in CALLS]
         by_op = np.zeros((len(CALL_OPS), 2))
         for op, cost in zip(CALLS, costs, strict=True):
             by_op[CALL_OPS.index(op)] = cost
         each = by_op[done["op"], 0] + by_op[done["op"], 1] * done["count"]
-        times_s = np.append(done["end_s"], handed_s)
-        each = np.append(each, np.full(handed_s.size, by_op[OP_RECEIVE, 1]))
+        handed = np.full(handed_s.size, by_op[OP_RECEIVE, 1])
+        sends = by_op[OP_SEND, 0] + by_op[OP_SEND, 1] * came
+        times_s = np.concatenate((done["end_s"], handed_s, came_s))
+        each = np.concatenate((each, handed, sends))
         counted = (times_s >= limit.start_s) & (times_s < limit.end_s) & (each > 0.0)
         if not counted.any():
             continue

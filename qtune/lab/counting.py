@@ -61,6 +61,11 @@ def last_of(column: str) -> Callable[[Result], float]:
     return lambda result: _last(result.messages[column])
 
 
+def last_send_s(result: Result) -> float:
+    """When the last send was answered."""
+    return _last(result.calls["end_s"][result.calls["op"] == OP_SEND])
+
+
 def late_goodput_per_s(result: Result) -> float:
     """Of the last quarter of the run: what a collapse leaves."""
     from_s = 0.75 * result.horizon_s

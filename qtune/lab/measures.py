@@ -56,7 +56,7 @@ _OWN: Final[tuple[tuple[str, str, str, Callable[[Result], float]], ...]] = (
     ("last_completed_s", "s", "when the last message was completed", counting.last_of("completed_s")),
     ("last_settled_s", "s", "when the last message was settled", counting.last_of("settled_s")),
     ("last_dead_letter_s", "s", "when the last message was dead-lettered", counting.last_dead_letter_s),
-    ("last_sent_s", "s", "when the last message was in the broker", counting.last_of("sent_s")),
+    ("last_send_s", "s", "when the last send was answered", counting.last_send_s),
     (
         "late_goodput_per_s",
         "1/s",

@@ -78,7 +78,7 @@ def test_a_refused_send_is_tried_again_after_the_waits_of_its_client(engine: str
         (1.25, 1.375, CALL_THROTTLED),
         (3.375, 3.5, CALL_OK),
     ]
-    assert rows.messages["sent_s"].tolist() == [0.125, 3.5]
+    assert rows.messages["sent_s"].tolist() == [0.0625, 3.4375]
     assert rows.messages["state"].tolist() == [MESSAGE_COMPLETED, MESSAGE_COMPLETED]
 
 

@@ -40,7 +40,7 @@ RENEWER: Final = _record(
     "due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer refused spent"
 )
 SENDER: Final = _record(
-    "start_s half_s", "phase message count entries entered taken failed rounds refused spent"
+    "start_s half_s", "phase message count entries entered taken failed rounds refused spent outcome"
 )
 CUSTOMER: Final = _record("", "thought")
 GROUP: Final = _record("lock_end_s", "head tail in_flight holder first last")

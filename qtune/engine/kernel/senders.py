@@ -13,9 +13,12 @@ from qtune.engine.kernel.draws import happens, trip_s, uniform
 from qtune.engine.kernel.limits import ask
 from qtune.result import CALL_OK, OP_SEND
 
-AT_BROKER = 0
-CONFIRMED = 1
-WAITS = 2
+# Phases of a sender that makes a call.
+REACHES = 0
+SERVED = 1
+ANSWERED = 2
+REFUSED = 3
+WAITS = 4
 
 
 @step
@@ -24,30 +27,21 @@ def begin_send(w, sender, now_s):  # type: ignore[no-untyped-def]
     row = w.senders[sender]
     row.start_s = now_s
     key = row.rounds + row.refused * streams.NEXT_TRY
-    round_trip_s = trip_s(w, streams.SEND, streams.SEND, row.message, key, now_s)
-    row.half_s = 0.5 * round_trip_s
-    limited = w.plan.calls_served_at_once > 0
-    row.phase = 0 if limited else 1
-    set_slot(w, w.slots.senders + sender, now_s + (row.half_s if limited else round_trip_s))
+    row.half_s = 0.5 * trip_s(w, streams.SEND, streams.SEND, row.message, key, now_s)
+    row.phase = REACHES
+    set_slot(w, w.slots.senders + sender, now_s + row.half_s)
 
 
 @step
 def open_door(w, now_s):  # type: ignore[no-untyped-def]
-    """Let in what waits at the door as far as there is room, and let senders that are free again send more."""
+    """Let in what waits at the door as far as there is room, and let idle senders send what has fallen due."""
     p, b = w.plan, w.broker
     while b.door_head < b.door_tail and (p.rejects_when_full or not is_full(w)):
         sender = w.door[b.door_head & (len(w.door) - 1)]
         if not is_through(w, sender, now_s):
             break
         b.door_head += 1
-        row = w.senders[sender]
-        add_call(w, row.start_s, now_s, sender, OP_SEND, row.taken, CALL_OK)
-        if row.failed != 0:
-            send_failed_again(w, sender, now_s)
-        else:
-            w.idle_senders[b.idle_senders] = sender
-            b.idle_senders += 1
-            serve_idle_senders(w, now_s)
+        set_slot(w, w.slots.senders + sender, now_s + w.senders[sender].half_s)
     serve_idle_senders(w, now_s)
 
 
@@ -148,32 +142,54 @@ def end_lingering(w, now_s):  # type: ignore[no-untyped-def]
 
 @step
 def sender_is_due(w, sender, now_s):  # type: ignore[no-untyped-def]
-    """A send reaches a broker with few call slots, is confirmed and so at the queue's door, or is tried again."""
-    b = w.broker
+    """A send reaches the broker, has been served, is answered or refused, or is tried again."""
     row = w.senders[sender]
-    served_s = inf
-    if row.phase == AT_BROKER:
-        row.phase = CONFIRMED
+    phase = row.phase
+    if phase == ANSWERED:
+        send_is_answered(w, sender, now_s)
+    elif phase == REACHES and w.plan.calls_served_at_once > 0:
+        row.phase = SERVED
         key = row.rounds + row.refused * streams.NEXT_TRY
-        served_s = served_at(w, streams.BROKER_SEND, row.message, key, now_s) + row.half_s
-    elif row.phase == WAITS:
-        begin_send(w, sender, now_s)
-        return
-    elif w.plan.refuses and send_is_refused(w, sender, now_s):
-        return
+        served_s = served_at(w, streams.BROKER_SEND, row.message, key, now_s)
+        set_slot(w, w.slots.senders + sender, served_s)
+    elif phase > ANSWERED or (w.plan.refuses and send_is_refused(w, sender, now_s)):
+        refused_send_goes_on(w, sender, now_s)
     else:
-        row.entered = 0
-        row.taken = row.count
-        row.failed = 0
-        if w.plan.entry_fail_steps > 0 and all_fail(w, sender, now_s):
-            return
+        come_to_door(w, sender, now_s)
+
+
+@step
+def come_to_door(w, sender, now_s):  # type: ignore[no-untyped-def]
+    """A send is at the queue's door; it is answered half a round trip after it has come in."""
+    b, row = w.broker, w.senders[sender]
+    row.phase = ANSWERED
+    row.entered = 0
+    row.taken = row.count
+    row.failed = 0
+    answered_s = inf
+    if w.plan.entry_fail_steps > 0 and all_fail(w, sender):
+        answered_s = now_s + row.half_s
+    else:
         w.door[b.door_tail & (len(w.door) - 1)] = sender
         b.door_tail += 1
-    set_slot(w, w.slots.senders + sender, served_s)
+    set_slot(w, w.slots.senders + sender, answered_s)
+
+
+@step
+def send_is_answered(w, sender, now_s):  # type: ignore[no-untyped-def]
+    """A sender has its answer: it sends entries that failed again, or is free for more."""
+    b, row = w.broker, w.senders[sender]
+    add_call(w, row.start_s, now_s, sender, OP_SEND, row.taken, CALL_OK)
+    set_slot(w, w.slots.senders + sender, inf)
+    if row.failed != 0:
+        send_failed_again(w, sender, now_s)
+    else:
+        w.idle_senders[b.idle_senders] = sender
+        b.idle_senders += 1
 
 
 @rare(False)
-def all_fail(w, sender, now_s):  # type: ignore[no-untyped-def]
+def all_fail(w, sender):  # type: ignore[no-untyped-def]
     """Find the entries of a call that fail, and whether all of them do: then the sender need not go to the door."""
     row = w.senders[sender]
     row.taken = 0
@@ -183,36 +199,47 @@ def all_fail(w, sender, now_s):  # type: ignore[no-untyped-def]
                 row.failed |= 1 << place
             else:
                 row.taken += 1
-    if row.taken == 0:
-        add_call(w, row.start_s, now_s, sender, OP_SEND, 0, CALL_OK)
-        send_failed_again(w, sender, now_s)
     return row.taken == 0
 
 
 @rare(False)
 def send_is_refused(w, sender, now_s):  # type: ignore[no-untyped-def]
-    """Whether a limit refuses a send that would be confirmed now; its sender tries again later, or gives it up."""
-    b, row = w.broker, w.senders[sender]
-    client = w.plan.consumers + sender // w.plan.senders_each
+    """Whether a limit refuses a send that has come to the broker."""
+    row = w.senders[sender]
     entries = 0
     for place in range(row.count):
         entries += is_entry(w, sender, place)
-    outcome = ask(w, OP_SEND, entries, now_s)
-    if outcome == CALL_OK:
-        answered(w, client, row.spent)
-        return False
-    add_call(w, row.start_s, now_s, sender, OP_SEND, 0, outcome)
-    wait_s = next_after_s(w, client, outcome, OP_SEND, row.message, row.rounds, row.refused)
+    row.outcome = ask(w, OP_SEND, entries, now_s)
+    if row.outcome != CALL_OK:
+        return True
+    answered(w, w.plan.consumers + sender // w.plan.senders_each, row.spent)
+    return False
+
+
+@rare()
+def refused_send_goes_on(w, sender, now_s):  # type: ignore[no-untyped-def]
+    """A refusal leaves the broker or reaches the client, which tries again later or gives the messages up."""
+    b, row = w.broker, w.senders[sender]
+    slot = w.slots.senders + sender
+    if row.phase == WAITS:
+        begin_send(w, sender, now_s)
+        return
+    if row.phase != REFUSED:
+        row.phase = REFUSED
+        set_slot(w, slot, now_s + row.half_s)
+        return
+    add_call(w, row.start_s, now_s, sender, OP_SEND, 0, row.outcome)
+    client = w.plan.consumers + sender // w.plan.senders_each
+    wait_s = next_after_s(w, client, row.outcome, OP_SEND, row.message, row.rounds, row.refused)
     if wait_s == GIVES_UP:
         for place in range(row.count):
             if is_entry(w, sender, place):
                 refuse(w, row.message + place, now_s)
-        set_slot(w, w.slots.senders + sender, inf)
+        set_slot(w, slot, inf)
         w.idle_senders[b.idle_senders] = sender
         b.idle_senders += 1
     else:
         row.refused += 1
-        row.spent = price_of(w, outcome)
+        row.spent = price_of(w, row.outcome)
         row.phase = WAITS
-        set_slot(w, w.slots.senders + sender, now_s + wait_s)
-    return True
+        set_slot(w, slot, now_s + wait_s)

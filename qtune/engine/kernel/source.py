@@ -14,10 +14,6 @@ from qtune.engine.kernel.compiled import step
 from qtune.engine.kernel.draws import value
 from qtune.engine.kernel.layout import FINISHED, MORE_MESSAGES
 
-AT_BROKER = 0
-CONFIRMED = 1
-WAITS = 2
-
 
 @step
 def next_due(w):  # type: ignore[no-untyped-def]

@@ -169,10 +169,11 @@ class Sender:
         broker = model.broker
         while True:
             start_s = clock.now
-            yield from self.reach_broker_and_back(tries)
+            half_s = yield from self.reach_broker(tries)
             outcome = broker.ask(OP_SEND, len(entries))
             if outcome == CALL_OK:
                 break
+            yield self.slot.at(clock.now + half_s)
             model.rows.add_call(start_s, clock.now, self.number, OP_SEND, 0, outcome)
             wait_s = tries.next_after_s(outcome)
             if wait_s is None:
@@ -187,19 +188,20 @@ class Sender:
         broker.match()
         if not entered:
             yield self.slot.idle()
+        yield self.slot.at(clock.now + half_s)
         model.rows.add_call(start_s, clock.now, self.number, OP_SEND, count, CALL_OK)
         return failed
 
-    def reach_broker_and_back(self, tries: Tries) -> Steps:
-        """The round trip of one send, with the broker's work in the middle."""
+    def reach_broker(self, tries: Tries) -> Generator[Any, Any, float]:
+        """The way of one send to the broker, and the broker's work; the way back takes as long as the way there."""
         model, clock = self.source.model, self.source.clock
-        round_trip_s = model.round_trip_s(streams.SEND, streams.SEND, tries.a, tries.key)
+        half_s = 0.5 * model.round_trip_s(streams.SEND, streams.SEND, tries.a, tries.key)
+        yield self.slot.at(clock.now + half_s)
         if model.plan.calls_served_at_once:
-            yield self.slot.at(clock.now + 0.5 * round_trip_s)
-            served_s = model.broker.served_at(streams.BROKER, streams.BROKER_SEND, tries.a, tries.key)
-            yield self.slot.at(served_s + 0.5 * round_trip_s)
-        else:
-            yield self.slot.at(clock.now + round_trip_s)
+            yield self.slot.at(
+                model.broker.served_at(streams.BROKER, streams.BROKER_SEND, tries.a, tries.key)
+            )
+        return half_s
 
     def sorted_out(self, entries: deque[int], rounds: int) -> tuple[deque[int], deque[int]]:
         """The entries that fail and those that the broker takes, by a draw for each entry."""
