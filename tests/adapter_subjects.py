@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from azure.servicebus import ServiceBusClient, ServiceBusMessage
+
 from qtune.adapters.base import QueueAdapter
 from qtune.adapters.memory import MemoryAdapter
+from qtune.adapters.servicebus import ServiceBusAdapter
 from qtune.broker import Message
+from qtune.emulators.servicebus import ServiceBusEmulator
 from qtune.providers.memory import MemoryQueue
+from qtune.providers.servicebus import ServiceBusQueue
 
 
 class Subject(ABC):
@@ -79,4 +85,51 @@ class MemoryWithFile(Memory):
         return MemoryAdapter(queue=settings)
 
 
-SUBJECTS: tuple[type[Subject], ...] = (Memory, MemoryWithFile)
+class ServiceBus(Subject):
+    """A queue of an emulated namespace, over azure-servicebus."""
+
+    name = "servicebus"
+    requires_session: ClassVar[bool] = False
+
+    def open(self, folder: Path) -> None:
+        """Start the namespace."""
+        super().open(folder)
+        self.emulator = ServiceBusEmulator().start()
+
+    def close(self) -> None:
+        """Stop it."""
+        self.emulator.stop()
+
+    def adapter(self, *, lock_s: float = 30.0, max_deliveries: int = 3) -> ServiceBusAdapter:
+        """Of a client that does not try again, since no test waits for that."""
+        settings = ServiceBusQueue(
+            tier="premium",
+            lock_duration_s=lock_s,
+            max_delivery_count=max_deliveries,
+            requires_session=self.requires_session,
+        )
+        return ServiceBusAdapter(queue=settings, emulator=f"127.0.0.1:{self.emulator.port}", max_attempts=1)
+
+    def existing(self, made: QueueAdapter, *, takes_over: bool = False) -> ServiceBusAdapter:
+        """By its name."""
+        assert isinstance(made, ServiceBusAdapter)
+        return replace(made, existing=made.used_name, takes_over=takes_over)
+
+    def send_a_foreign_message(self, made: QueueAdapter) -> None:
+        """As a program does that uses the SDK by itself."""
+        with (
+            ServiceBusClient.from_connection_string(self.emulator.connection_string) as client,
+            client.get_queue_sender(made.used_name) as sender,
+        ):
+            sender.send_messages(ServiceBusMessage("foreign", session_id="s"))
+
+
+class ServiceBusSessions(ServiceBus):
+    """The same with sessions."""
+
+    name = "servicebus-sessions"
+    has_groups = True
+    requires_session = True
+
+
+SUBJECTS: tuple[type[Subject], ...] = (Memory, MemoryWithFile, ServiceBus, ServiceBusSessions)

@@ -68,6 +68,10 @@ class Link:
         """The client has sent something."""
         raise Malformed("a transfer on a link that only brings messages")
 
+    def end(self, refusal: refusals.Refused) -> None:
+        """End the link with the reason."""
+        self.session.detach(self, refusal)
+
     def gone(self) -> None:
         """The link has ended, for whatever reason."""
 
@@ -91,6 +95,7 @@ class QueueReceiver(Outgoing):
     def __init__(self, session: Session, attach: Attach, address: str, queue: Queue) -> None:
         super().__init__(session, attach, address)
         self.queue, self.credit = queue, 0
+        queue.links.add(self)
         self.session_id: str | None = None
         self._deletes = attach.snd_settle_mode == _SETTLED  # receive-and-delete
         self._waits_for_session: asyncio.TimerHandle | None = None
@@ -190,6 +195,7 @@ class QueueReceiver(Outgoing):
 
     def gone(self) -> None:
         """A session is given back with what is in flight of it; locks of messages run on without the link."""
+        self.queue.links.discard(self)
         self._stop_waiting()
         broker = self.queue.broker
         if self.session_id is not None:
@@ -261,6 +267,11 @@ class QueueSender(Incoming):
     def __init__(self, session: Session, attach: Attach, address: str, queue: Queue) -> None:
         super().__init__(session, attach, address)
         self.queue = queue
+        queue.links.add(self)
+
+    def gone(self) -> None:
+        """The queue need not know of the link any more."""
+        self.queue.links.discard(self)
 
     def on_message(self, payload: bytes, first: Transfer) -> None:
         """A message, or a batch of them, none of which is taken in unless all can be read."""

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Protocol
 
 from qtune.broker import Broker, HandsOutTo
 from qtune.emulators.servicebus import refusals
@@ -16,11 +17,19 @@ from qtune.providers.base import DeliverySemantics
 DEAD_LETTERS = "/$deadletterqueue"
 
 
+class Ending(Protocol):
+    """A link to a queue, which ends with it."""
+
+    def end(self, refusal: refusals.Refused) -> None:
+        """The queue is gone."""
+
+
 class Queue:
-    """One queue: its broker, and when that must be looked at next."""
+    """One queue: its broker, the links that lead to it, and when it must be looked at next."""
 
     def __init__(self, name: str, broker: Broker, source: str = "") -> None:
         self.name, self.broker, self.source = name, broker, source
+        self.links: set[Ending] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -88,10 +97,13 @@ class Namespace:
         return queue
 
     def delete(self, name: str) -> None:
-        """Remove a queue with all that is in it; Refused when there is none."""
+        """Remove a queue with all that is in it, and end the links to it; Refused when there is none."""
         self.find(name, creates=False)
         for key in (name.lower(), name.lower() + DEAD_LETTERS):
-            self._queues.pop(key).disarm()
+            queue = self._queues.pop(key)
+            for link in list(queue.links):
+                link.end(refusals.not_found(name))
+            queue.disarm()
 
     def find(self, name: str, *, creates: bool = True) -> Queue:
         """The queue of a name, or its dead letters; Refused when there is none and none may be made."""
