@@ -23,11 +23,12 @@ class Subject(ABC):
 
     has_groups: hands out by group or by session. outlives_its_maker: another adapter can use the queue later.
     holds_to_locks: a settlement after the lock has run out is refused where the semantics say so; some stand-ins for a
-        service do not keep to that.
+        service do not keep to that. is_slow: its tests run with the slow ones.
     """
 
     name: ClassVar[str]
     has_groups: ClassVar[bool] = False
+    is_slow: ClassVar[bool] = False
     outlives_its_maker: ClassVar[bool] = True
     holds_to_locks: ClassVar[bool] = True
 
@@ -129,6 +130,7 @@ class ServiceBusSessions(ServiceBus):
 
     name = "servicebus-sessions"
     has_groups = True
+    is_slow = True
     requires_session = True
 
 

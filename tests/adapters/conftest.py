@@ -25,7 +25,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "subject" in metafunc.fixturenames:
         marks = [mark.args[0] for mark in metafunc.definition.iter_markers("only_where")]
         chosen = [kind for kind in SUBJECTS if all(getattr(kind, trait) for trait in marks)]
-        metafunc.parametrize("subject", chosen, indirect=True, ids=[kind.name for kind in chosen])
+        params = [
+            pytest.param(kind, id=kind.name, marks=[pytest.mark.slow] if kind.is_slow else [])
+            for kind in chosen
+        ]
+        metafunc.parametrize("subject", params, indirect=True)
 
 
 @pytest.fixture

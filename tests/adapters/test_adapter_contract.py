@@ -54,12 +54,18 @@ def test_what_is_sent_is_received_with_its_number_body_and_group(queue: QueueAda
         ),
     )
     receiver = queue.receiver()
-    by_number = {received.number: received for received in receive(receiver, 4)}
+    by_number: dict[int, Received] = {}
+    end_s = time.monotonic() + LONG_S
+    while (
+        len(by_number) < 4 and time.monotonic() < end_s
+    ):  # by session the next one comes after the one in hand
+        received = receiver.receive(4, LONG_S)
+        by_number |= {each.number: each for each in received}
+        assert receiver.complete(received) == (True,) * len(received)
     assert [by_number[7 + place].body for place in range(4)] == bodies
     assert {received.delivery_no for received in by_number.values()} <= {1, None}
     if queue.semantics.hands_out != "by age":
         assert [by_number[7 + place].group for place in range(4)] == groups
-    assert receiver.complete(list(by_number.values())) == (True,) * 4
     receiver.close()
 
 
@@ -118,7 +124,7 @@ def test_what_is_received_is_locked_for_others(queue: QueueAdapter) -> None:
 
 
 def test_a_lock_that_runs_out_brings_the_message_back(queues: Queues) -> None:
-    """It comes again as its second delivery, and can be completed then."""
+    """It comes again as its second delivery, and can be completed then; a session that is closed counts none."""
     queue = queues.make(lock_s=1.0)
     send(queue, *outgoing(1))
     receiver = queue.receiver()
@@ -127,7 +133,7 @@ def test_a_lock_that_runs_out_brings_the_message_back(queues: Queues) -> None:
     receiver = queue.receiver()
     [again] = receive(receiver, 1)
     assert again.number == 1
-    assert again.delivery_no in (2, None)
+    assert again.delivery_no in (1 if queue.semantics.hands_out == "by session" else 2, None)
     assert receiver.complete([again]) == (True,)
     receiver.close()
 

@@ -26,7 +26,7 @@ class ServiceBusAdapter(QueueAdapter):
     """A queue of Azure Service Bus, or of an emulator of it.
 
     emulator, namespace: where it is; see :class:`qtune.adapters.servicebus.place.Place`. Making a queue needs the right
-        to manage the namespace; a queue that exists needs the rights to send and to listen, and to manage for its depth.
+        to manage the namespace; for one that exists those to send, to listen and, for its depth, to manage.
     retry_mode, max_attempts: of the SDK's own retries: "exponential" or "fixed", and so many attempts, the first one
         included.
 

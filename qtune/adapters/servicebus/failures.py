@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from qtune.errors import BrokerDown, ProviderFailure, QueueFull, QtuneError, Throttled
+from qtune.errors import BrokerDown, ProviderFailure, QtuneError, QueueFull, Throttled
 
 # By the names of the SDK's exceptions, so that it need not be loaded for this.
 _KINDS: dict[str, tuple[type[ProviderFailure], str]] = {

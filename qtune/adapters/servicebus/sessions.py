@@ -45,12 +45,15 @@ class SessionReceiver:
     def receive(self, most: int, wait_s: float) -> list[Received]:
         """Up to so many messages of one session, for the first of which it waits so long, at least 0.2 s."""
         end_s = time.monotonic() + max(wait_s, LEAST_WAIT_S)
-        while (left_s := end_s - time.monotonic()) > 0.0:
+        while True:
             if self._held is None:
-                self._held = self._next_session(left_s)
-            elif found := self._receive_from(self._held, most, left_s):
-                return found
-        return []
+                self._held = self._next_session(end_s - time.monotonic())
+            if self._held is not None:  # a session that took all the time to accept is looked at nevertheless
+                found = self._receive_from(self._held, most, end_s - time.monotonic())
+                if found:
+                    return found
+            if time.monotonic() >= end_s:
+                return []
 
     def _next_session(self, wait_s: float) -> SdkReceiver | None:
         """The next session that is free and has messages; None: there is none in that time."""
