@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -154,8 +154,6 @@ def sdk_version() -> tuple[int, ...]:
 
 def _sdk(module: str) -> Any:
     """A module of the SDK. InputError: it is not installed."""
-    from importlib import import_module
-
     try:
         return import_module(f"azure.{module}")
     except ImportError:
