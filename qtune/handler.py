@@ -63,6 +63,10 @@ class Handler(Record):
         double for constant ones, shorter for times that vary more (M/G/1, processor sharing against first come).
     takes: "message" or "batch".
     most: most messages in one call; None: all that a receive can bring. What is beyond it waits for the next call.
+        With a window it may be more than that: the BatchSize of AWS Lambda.
+    window_s: receives go on, and nothing is handled, until the batch is full, or so long after it began with at least
+        one message: the MaximumBatchingWindowInSeconds of AWS Lambda. The next window begins when the call is over. The
+        locks of what waits run meanwhile. None: a call has what one receive brought.
     batch_time: a call works for the sum of its messages' service times ("sum", one after the other inside the handler)
         or the longest of them ("longest", all at once).
     per_call_s: time that a call takes beside its messages, such as one transaction.
@@ -76,6 +80,7 @@ class Handler(Record):
     cpu_share: Fraction = 0.0
     takes: Literal["message", "batch"] = "message"
     most: Annotated[int, whole(at_least=2)] | None = None
+    window_s: PositiveSeconds | None = None
     batch_time: Literal["sum", "longest"] | None = None
     per_call_s: Seconds | None = None
     failure: Literal["whole", "partial"] | None = None
@@ -83,7 +88,7 @@ class Handler(Record):
 
     @model_validator(mode="after")
     def _only_batches_have_settings(self) -> Handler:
-        for name in ("most", "batch_time", "per_call_s", "failure"):
+        for name in ("most", "window_s", "batch_time", "per_call_s", "failure"):
             value = getattr(self, name)
             if self.takes == "message" and value is not None:
                 message = "the handler takes single messages: use takes: batch, or leave this out"

@@ -73,14 +73,32 @@ def _batches_can_be_received(scenario: Any) -> Iterator[Complaint]:
         return
     adaptive = consumers.adaptive_batch
     batch = adaptive.max if adaptive else consumers.receive_batch or traits.receive_batch
-    if batch == 1:
+    if scenario.handler.window_s is not None:
+        yield from _windows_are_polled(scenario, traits.discipline == "poll" and polling == "loop")
+    elif batch == 1:
         message = "a receive brings one message: use consumers.receive_batch of 2 or more, or takes: message"
         yield Complaint(path="handler.takes", message=message)
     elif scenario.handler.most is not None and scenario.handler.most > batch:
         message = (
-            f"a receive brings at most {batch} messages (consumers.receive_batch), so a call never has more"
+            f"a receive brings at most {batch} messages (consumers.receive_batch), so a call never has more: "
+            "give a window too, in which several receives fill a batch"
         )
         yield Complaint(path="handler.most", message=message)
+
+
+def _windows_are_polled(scenario: Any, in_a_loop: bool) -> Iterator[Complaint]:
+    """A window needs a loop whose receives have nothing else to follow."""
+    message = None
+    if not in_a_loop:
+        message = "a window is open while a loop receives and nothing is handled: use polling: loop, or leave this out"
+    elif scenario.consumers.adaptive_batch is not None:
+        message = (
+            "adaptive_batch gives receives another size, by how long the last took: leave one of both out"
+        )
+    elif scenario.handler.most is None and (scenario.consumers.receive_batch or 1) == 1:
+        message = "the batch is full with one message, so there is nothing to wait for: give most, or leave this out"
+    if message is not None:
+        yield Complaint(path="handler.window_s", message=message)
 
 
 def _batches_go_alone(scenario: Any) -> Iterator[Complaint]:

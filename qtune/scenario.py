@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Protocol, Self
 
 import numpy as np
@@ -215,8 +216,12 @@ class Scenario(Record):
         return providers.semantics(self)
 
     def behaviour(self) -> ReceiveBehaviour:
-        """How the consumers get, renew and settle messages."""
-        return providers.behaviour(self)
+        """How the consumers get, renew and settle messages; in a window, receives fill a whole batch of the handler."""
+        found = providers.behaviour(self)
+        if self.handler.window_s is None:
+            return found
+        most = self.handler.most_of(found.batch)
+        return replace(found, in_hand_limit=most, refill_at=most, gather_s=self.handler.window_s)
 
     def call_model(self) -> CallModel:
         """How long calls to the broker take."""

@@ -20,6 +20,7 @@ HANDLER_SETTINGS = {
     *("batches by the sum of their work", "batches by the longest of their work"),
     *("waits that vary", "handlers on a core", "handlers on a core for a downstream"),
     *("batches that adapt", "a batch between its bounds"),
+    *("a batch gathered by several receives", "a window that ends early"),
     *("downstream of few connections", "downstream with a pace", "downstream that refuses"),
     *("a breaker opens again", "a breaker rejects", "a breaker round batches"),
     "a breaker round a downstream that refuses",
@@ -42,6 +43,7 @@ def of_handlers(plan: Plan, result: Result) -> dict[str, bool]:
         "handlers on a core for a downstream": plan.cpu_share > 0.0 and plan.has_downstream,
         "batches that adapt": plan.adaptive_least > 0,
         "a batch between its bounds": plan.adaptive_least > 0 and _between_bounds(plan, result),
+        **_from_windows(plan, result),
         "downstream of few connections": plan.downstream_connections > 0,
         "downstream with a pace": plan.downstream_gap_s > 0.0,
         "downstream that refuses": plan.downstream_rejects,
@@ -78,3 +80,17 @@ def _between_bounds(plan: Plan, result: Result) -> bool:
     """Whether a receive has brought more than the least and fewer than the most of an adaptive batch."""
     counts = result.calls["count"][result.calls["op"] == OP_RECEIVE]
     return bool(((counts > plan.adaptive_least) & (counts < plan.batch)).any())
+
+
+def _from_windows(plan: Plan, result: Result) -> dict[str, bool]:
+    """How full the batches are that a receiver gathers before its workers take them."""
+    if not plan.gather_s or plan.handler_batch == 1:
+        return {}
+    started = result.deliveries[~np.isnan(result.deliveries["started_s"])]
+    ordered = started[np.lexsort((started["started_s"], started["worker"]))]
+    call, received_s = _call_of(result), ordered["received_s"]
+    several = (call[1:] == call[:-1]) & (received_s[1:] != received_s[:-1])
+    return {
+        "a batch gathered by several receives": bool(several.any()),
+        "a window that ends early": bool((np.bincount(call) == plan.in_hand_limit).any()),
+    }

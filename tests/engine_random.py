@@ -197,7 +197,9 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
             "adaptive_target_s": pick(0.3, 1.0, 5.0),
         }
         loop = {"batch": batch, "in_hand_limit": batch, "refill_at": batch, **settle}
-        return {**loop, **pick({}, adaptive)}
+        wider = pick(batch, 3 * batch)
+        window = {"gather_s": pick(0.3, 2.0), "in_hand_limit": wider, "refill_at": wider}
+        return {**loop, **pick({}, adaptive, adaptive, window)}
     if polling == "permits":
         return {"batch": batch, "in_hand_limit": workers, "refill_at": 1, **settle}
     limit = pick(1, 6, 25)

@@ -188,11 +188,14 @@ def _handler(pick: Pick, service_s: float, queue: Section, consumers: Section) -
     if not can or pick(False, False, True):
         return {"takes": "message", "cpu_share": pick(0.0, 0.0, 0.4), **_breaker(pick, service_s)}
     failure = pick("whole", "partial")
+    loop = "adaptive_batch" not in consumers and polling == "loop"
+    window = pick({}, {"window_s": pick(0.3, 2.0), "most": pick(None, 3 * brings)}) if loop else {}
     return {
         "takes": "batch",
         "cpu_share": pick(0.0, 0.0, 0.4),
         **(_breaker(pick, service_s) if failure == "whole" else {}),
         "most": pick(None, 2, brings),
+        **window,
         "batch_time": pick("sum", "longest"),
         "per_call_s": pick(None, 0.5 * service_s),
         "failure": failure,

@@ -181,9 +181,12 @@ def _handler_rule(scenario: Scenario, setup: Setup) -> Finding:
         )
         instead = ""
     else:
-        need_s = handler_s
+        need_s = handler_s + behaviour.gather_s
+        first = (
+            f"a batch waits up to {format_duration(behaviour.gather_s)}, and " if behaviour.gather_s else ""
+        )
         text = (
-            f"99 % of the handlers end within {format_duration(handler_s)}; the lock lasts "
+            f"{first}99 % of the handlers end within {format_duration(handler_s)}; the lock lasts "
             f"{format_duration(lock_s)} and is not renewed"
         )
         instead = "lock renewal"

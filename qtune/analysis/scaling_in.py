@@ -23,7 +23,7 @@ def scaling_findings(scenario: Scenario, setup: Setup) -> Iterator[Finding]:
     scaling = scenario.scaling
     if scaling is None:
         return
-    rule = scaling.rule(scenario.queue.provider, setup.behaviour.batch)
+    rule = scaling.rule(scenario.queue.provider, setup.behaviour.most_together)
     grace_s = scaling.lingers_s
     if math.isinf(grace_s) or (rule.counts_in_flight and rule.target <= setup.workers_each):
         return

@@ -108,7 +108,7 @@ class Setup:
     @property
     def most_per_call(self) -> int:
         """The most messages that a handler has at a time."""
-        return self.handler.most_of(self.behaviour.batch)
+        return self.handler.most_of(self.behaviour.most_together)
 
     @property
     def call_s(self) -> float:

@@ -185,6 +185,9 @@ class Plan:
     batch: int = 1
     adaptive_least: int = 0  # 0: a poll always asks for all that there is room for, up to ``batch``
     adaptive_target_s: float = 0.0  # read in whole milliseconds
+    gather_s: float = (
+        0.0  # polls go on until there is no room, or until then with something; 0: one poll is enough
+    )
     wait_s: float = 0.0
     look_every_s: float = (
         0.0  # 0: a poll that waits is answered as soon as something is ready; else looked after so often

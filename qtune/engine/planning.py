@@ -151,7 +151,7 @@ def _grouping(scenario: Scenario) -> dict[str, Any]:
 
 def _handling(handler: Handler, behaviour: ReceiveBehaviour) -> dict[str, Any]:
     """How many messages a handler takes, and how long it works on several."""
-    most = handler.most_of(behaviour.batch)
+    most = handler.most_of(behaviour.most_together)
     if most == 1:
         return {}
     return {
@@ -204,6 +204,7 @@ def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:
         "batch": behaviour.batch,
         "adaptive_least": behaviour.adaptive_least,
         "adaptive_target_s": behaviour.adaptive_target_s,
+        "gather_s": behaviour.gather_s,
         "wait_s": behaviour.wait_s,
         "in_hand_limit": 0 if behaviour.discipline == "link_burst" else limit,
         "refill_at": behaviour.refill_at,
@@ -279,7 +280,7 @@ def _scaling(scenario: Scenario) -> dict[str, Any]:
     scaling, most = scenario.scaling, scenario.consumers.instances
     if scaling is None:
         return {}
-    rule = scaling.rule(scenario.queue.provider, scenario.behaviour().batch)
+    rule = scaling.rule(scenario.queue.provider, scenario.behaviour().most_together)
     return {
         "absent_at_start": most - min(scaling.starts_with, most),
         "start_up_s": scaling.start_up_s,

@@ -20,7 +20,7 @@ def calls_of(result: Result) -> Table:
 
 def most_in_a_call(result: Result) -> int:
     """How many messages a handler can have at a time."""
-    return result.scenario.handler.most_of(result.scenario.behaviour().batch)
+    return result.scenario.handler.most_of(result.scenario.behaviour().most_together)
 
 
 def batches_end_together(result: Result) -> Iterator[str]:

@@ -79,6 +79,8 @@ class ReceiveBehaviour:
     idle_pause_s: pause after an empty receive.
     adaptive_least, adaptive_target_s: poll: a receive asks for as many messages as are likely to be handled in that
         time, at least so many and up to ``batch``; 0: for all that there is room for.
+    gather_s: poll: receives go on until there is no room for more, or so long with something in hand, before any of it
+        is handled; 0: it is handled as it comes.
     settle: "each": the worker waits for the settlement; "concurrent": it goes on at once and the call runs
         beside it; "batch": settlements are collected until there are ``settle_batch`` and sent in one call.
     settle_batch: 1 unless settle is "batch".
@@ -110,6 +112,7 @@ class ReceiveBehaviour:
     idle_pause_s: float = 0.0
     adaptive_least: int = 0
     adaptive_target_s: float = 0.0
+    gather_s: float = 0.0
     settle: Literal["each", "batch", "concurrent"] = "each"
     settle_batch: int = 1
     renewers: int = 0
@@ -124,6 +127,11 @@ class ReceiveBehaviour:
     cores: int = 1
     call_cost_s: float = 0.0
     message_cost_s: float = 0.0
+
+    @property
+    def most_together(self) -> int:
+        """The most messages that a receiver has for one handler that takes batches."""
+        return self.in_hand_limit if self.gather_s else self.batch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

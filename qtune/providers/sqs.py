@@ -17,6 +17,7 @@ from qtune.providers.rules import (
     source_text,
     within,
 )
+from qtune.providers.sqs_lambda import LAMBDA_CHECKS, LAMBDA_LIMITS
 from qtune.providers.sqs_rules import RULES
 from qtune.records import Complaint, Count, Seconds
 
@@ -96,6 +97,7 @@ LIMITS: tuple[Limit, ...] = (
         as_of="2026-11", checked="nowhere", modelled=False,
         reason="a server that was down can deliver a deleted message again; AWS states no rate",
     ),
+    *LAMBDA_LIMITS,
 )  # fmt: skip
 
 
@@ -109,10 +111,11 @@ def _half(lock_s: float) -> float:
 def _fleet_fits_in_flight(scenario: Any) -> Iterator[Complaint]:
     consumers = scenario.consumers
     limit = replace(_BOUND["messages in flight"], value=float(scenario.queue.in_flight_limit))
-    each = SQS.behaviour(scenario.queue, consumers)
-    message = breach(limit, consumers.instances * each.receivers * each.in_hand_limit)
+    each, in_windows = SQS.behaviour(scenario.queue, consumers), scenario.handler.window_s is not None
+    holds = each.receivers * (scenario.handler.most_of(each.batch) if in_windows else each.in_hand_limit)
+    message = breach(limit, consumers.instances * holds)
     if message is not None:
-        held = f"{consumers.instances} instances can hold {each.receivers * each.in_hand_limit} messages each"
+        held = f"{consumers.instances} instances can hold {holds} messages each"
         yield Complaint(
             path="consumers.instances", message=f"{held}, and {message}", source=source_text(limit)
         )
@@ -197,6 +200,7 @@ class Sqs(Provider):
         within("consumers.renewal.max_s", _BOUND["longest lock with renewals"]),
         _fleet_fits_in_flight,
         groups_go_with_the_queue(lambda queue: queue.type == "fifo"),
+        *LAMBDA_CHECKS,
     )
 
     def semantics(self, queue: Any) -> DeliverySemantics:

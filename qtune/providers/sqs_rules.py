@@ -15,6 +15,8 @@ _POWERTOOLS = "Powertools for AWS Lambda, SqsFifoPartialProcessor with skipGroup
 _LOOK_AHEAD = "Amazon SQS Developer Guide, avoiding large backlogs with the same message group ID"
 _LATENCY = "end-to-end latencies of queue, poller and invocation, a report of 2022-09 (second-hand)"
 _LAMBDA = "AWS Lambda Developer Guide, scaling of SQS event source mappings"
+_LAMBDA_MODEL = "botocore 1.44.8, service model of Lambda"
+_LAMBDA_WINDOW = "AWS Lambda Developer Guide, event source mappings, batching behavior"
 _PRICES = "cloudburn.io, guide to SQS prices (second-hand)"
 
 
@@ -213,9 +215,19 @@ RULES: tuple[Rule, ...] = (
         _LAMBDA,
         setting="scaling",
     ),
+    modelled(
+        "Lambda gathers a batch until BatchSize, or for MaximumBatchingWindowInSeconds, up to 10,000 messages or 6 MB",
+        _LAMBDA_MODEL,
+        setting="handler.window",
+    ),
+    modelled(
+        "Lambda: the next batching window begins when the call before is over",
+        _LAMBDA_WINDOW,
+        setting="handler.window",
+    ),
     not_modelled(
-        "Lambda: provisioned mode, batching windows",
-        "a mapping is a fleet of pollers that grows by 300 a minute; its batches are what receive_batch says",
+        "Lambda: provisioned mode",
+        "a mapping is a fleet of pollers that grows by 300 a minute",
         _LAMBDA,
     ),
     modelled(

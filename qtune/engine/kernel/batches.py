@@ -123,7 +123,10 @@ def succeeds(w, worker, place):  # type: ignore[no-untyped-def]
 
 @step
 def batch_ends(w, worker, now_s):  # type: ignore[no-untyped-def]
-    """What follows a call for each of its messages; what this worker has to settle alone is kept in its batch."""
+    """What follows a call for each of its messages; what this worker has to settle is kept in its batch.
+
+    That is first what it settles together with others, of which ``handled`` is used as a list here, and then the rest.
+    """
     p = w.plan
     row = w.workers[worker]
     row.finished_s = now_s
@@ -133,7 +136,7 @@ def batch_ends(w, worker, now_s):  # type: ignore[no-untyped-def]
             all_good = all_good and succeeds(w, worker, place)
     if p.has_breaker and row.tries > 0:
         note_attempt(w, row.consumer, 0 if all_good and row.attempts > 0 else 1, now_s)
-    alone = 0
+    alone, together = 0, 0
     for place in range(w.batch_count[worker]):
         delivery = w.in_batch[worker, place]
         good = all_good if p.batch_fails_whole else succeeds(w, worker, place)
@@ -149,32 +152,46 @@ def batch_ends(w, worker, now_s):  # type: ignore[no-untyped-def]
             row.succeeded = 1 if good else 0
             settle_in_background(w, worker, now_s)
         elif p.settle_mode == SETTLE_BATCH and good:
-            w.handled[worker, row.handled] = delivery
-            row.handled += 1
+            w.handled[worker, together] = delivery
+            together += 1
         else:
             w.in_batch[worker, alone] = delivery
             w.batch_good[worker, alone] = 1 if good else 0
             alone += 1
-    w.batch_count[worker] = alone
+    for place in range(alone - 1, -1, -1):
+        w.in_batch[worker, together + place] = w.in_batch[worker, place]
+        w.batch_good[worker, together + place] = w.batch_good[worker, place]
+    for place in range(together):
+        w.in_batch[worker, place] = w.handled[worker, place]
+        w.batch_good[worker, place] = 1
+    w.batch_count[worker] = together + alone
     w.batch_next[worker] = 0
-    if row.handled > 0:
-        row.delivery = w.handled[worker, 0]
-        w.pending.settle_next = worker
-        w.pending.everything = 1
-        return False
     return not settles_next(w, worker)
 
 
 @rare(False)
 def settles_next(w, worker):  # type: ignore[no-untyped-def]
-    """Settle the next message of a call that is settled alone; False when there is none."""
+    """Settle the next messages of a call, as many as go into one settle or one alone; False when there is none."""
     row, place = w.workers[worker], w.batch_next[worker]
     if place >= w.batch_count[worker]:
         return False
     row.delivery = w.in_batch[worker, place]
     row.succeeded = w.batch_good[worker, place]
-    w.batch_next[worker] += 1
     w.pending.let_go = -1  # its locks are not renewed, and it still has deliveries in hand
     w.pending.settle_next = worker
-    w.pending.everything = 0
+    w.pending.everything = 1 if w.plan.settle_mode == SETTLE_BATCH and row.succeeded == 1 else 0
+    if w.pending.everything == 0:
+        w.batch_next[worker] = place + 1
     return True
+
+
+@rare()
+def gather_settle(w, worker):  # type: ignore[no-untyped-def]
+    """Take as many of a call's messages as go into one settle, when the one before has been settled."""
+    row, place = w.workers[worker], w.batch_next[worker]
+    last = min(place + w.plan.settle_batch, w.batch_count[worker])
+    while place < last and w.batch_good[worker, place] == 1:
+        w.handled[worker, row.handled] = w.in_batch[worker, place]
+        row.handled += 1
+        place += 1
+    w.batch_next[worker] = place

@@ -207,6 +207,8 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
         row.idle_workers = 0
         if p.adaptive_least > 0:
             forget_batches(w, receiver)
+        if p.gather_s > 0.0:
+            w.gathers_until_s[receiver] = 0.0
         for place in range(p.workers):
             worker = receiver * p.workers + place
             its = w.workers[worker]
@@ -232,6 +234,8 @@ def close_consumer(w, consumer, now_s):  # type: ignore[no-untyped-def]
         row = w.receivers[receiver]
         row.closed = 1
         row.freed -= CLOSED
+        if p.gather_s > 0.0:
+            w.gathers_until_s[receiver] = 0.0
         if p.discipline != POLL:
             close_link(w, receiver, now_s)
         elif row.state != ANSWERED or row.landed == row.tail:

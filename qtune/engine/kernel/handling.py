@@ -26,6 +26,7 @@ def handler_arrays(plan: Plan) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         "batch_began_s": np.zeros(adapting),
         "batches_seen": np.zeros(adapting, np.int64),
         "brought": np.zeros(adapting, np.int64),
+        "gathers_until_s": np.zeros(plan.receivers_total if plan.gather_s else 1),
         "in_batch": np.zeros((batches, plan.handler_batch), np.int64),
         "batch_good": np.zeros((batches, plan.handler_batch), np.int64),
         "batch_count": np.zeros(batches, np.int64),

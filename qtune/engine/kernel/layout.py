@@ -151,6 +151,7 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "batch_began_s": (FLOAT64, 1),
     "batches_seen": (INT64, 1),
     "brought": (INT64, 1),
+    "gathers_until_s": (FLOAT64, 1),
     "in_batch": (INT64, 2),
     "batch_good": (INT64, 2),
     "batch_count": (INT64, 1),

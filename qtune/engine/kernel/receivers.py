@@ -22,10 +22,11 @@ from qtune.engine.kernel.broker import (
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
 from qtune.engine.kernel.compiled import rare, step
-from qtune.engine.kernel.draws import happens, trip_s
+from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.flows import flow
 from qtune.engine.kernel.groups import gather
 from qtune.engine.kernel.limits import ask, charge_received, is_held_up
+from qtune.engine.kernel.polls import gathers, seen, wait_ends_s, window_begins, window_ends
 from qtune.engine.kernel.sessions import flow_arrives, match_sessions, session_lands, session_look
 from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, LINK_SLIDING, POLL
 from qtune.result import CALL_EMPTY, CALL_OK, CALL_OVER_LIMIT, OP_RECEIVE
@@ -135,6 +136,8 @@ def refused_poll_goes_on(w, receiver, now_s):  # type: ignore[no-untyped-def]
                 row.state = RESTING
                 q.feed_from, q.feed_to = receiver, receiver + 1
                 wait_s = inf
+            if p.gather_s > 0.0:
+                window_ends(w, receiver, now_s)
         set_slot(w, slot, now_s + wait_s)
 
 
@@ -149,20 +152,23 @@ def poll_waits(w, receiver, now_s):  # type: ignore[no-untyped-def]
         row.state = ANSWERED
         w.broker.waiting -= 1
         due_s = now_s + row.half_s
-    elif w.plan.look_every_s > 0.0:
-        due_s = next_look_s(w, receiver, now_s)
+    else:
+        if w.plan.gather_s > 0.0:
+            due_s = wait_ends_s(w, receiver, due_s, now_s)
+        if w.plan.look_every_s > 0.0:
+            due_s = next_look_s(w, receiver, due_s, now_s)
     set_slot(w, w.slots.requests + receiver, due_s)
 
 
 @rare(0.0)
-def next_look_s(w, receiver, now_s):  # type: ignore[no-untyped-def]
+def next_look_s(w, receiver, ends_s, now_s):  # type: ignore[no-untyped-def]
     """When the broker looks again for a poll that waits, or answers it in vain; nobody stands in line meanwhile."""
     p, b, row = w.plan, w.broker, w.receivers[receiver]
     b.waiting -= 1
     b.demand_head = b.demand_tail
     if row.looked != row.call + 1:
         row.looked = row.call + 1
-        row.deadline_s = now_s + p.wait_s
+        row.deadline_s = ends_s
     if now_s >= row.deadline_s:
         row.state = ANSWERED
         return now_s + row.half_s
@@ -193,6 +199,8 @@ def answer_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
     q.call_op = OP_RECEIVE
     q.call_count = count
     q.call_outcome = CALL_OK if count > 0 else CALL_EMPTY
+    if p.gather_s > 0.0:
+        window_ends(w, receiver, now_s)
     if count == 0 and p.idle_pause_s > 0.0:
         row.state = PAUSING
         return now_s + p.idle_pause_s
@@ -217,21 +225,6 @@ def credit_arrives(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row.known_limit = limit
     if row.pushed < limit and not waited:
         wait_in_line(w, receiver)
-
-
-@rare(0)
-def seen(w, receiver):  # type: ignore[no-untyped-def]
-    """How many of the ready messages a poll sees that asks only some of the servers, up to what it asks for."""
-    row = w.receivers[receiver]
-    key = row.call + row.refused * streams.NEXT_TRY
-    found = 0
-    for place in range(w.broker.backlog):
-        a = receiver + place * streams.NEXT_SEEN
-        if happens(w, streams.SHORT_POLL, a, key, w.plan.short_poll_steps):
-            found += 1
-            if found == row.asked:
-                break
-    return found
 
 
 @step
@@ -385,8 +378,10 @@ def look(w, receiver, now_s):  # type: ignore[no-untyped-def]
             row.in_hand -= row.freed
             row.freed = 0
             room = p.in_hand_limit - row.in_hand
-            if room >= p.refill_at:
+            if room >= p.refill_at or (p.gather_s > 0.0 and gathers(w, receiver)):
                 room = min(room, p.batch)
+                if p.gather_s > 0.0:
+                    window_begins(w, receiver, now_s)
                 if p.adaptive_least > 0:
                     room = min(room, fitting_batch(w, receiver, now_s))
                 begin_poll(w, receiver, room, now_s)

@@ -6,7 +6,7 @@ from math import inf
 
 from qtune.engine import streams
 from qtune.engine.kernel.background import settle_in_background
-from qtune.engine.kernel.batches import BATCH_ATTEMPTING, batch_is_due, settles_next
+from qtune.engine.kernel.batches import BATCH_ATTEMPTING, batch_is_due, gather_settle, settles_next
 from qtune.engine.kernel.broker import add_call, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
@@ -15,6 +15,7 @@ from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, ENDING, HANDLING,
 from qtune.engine.kernel.draws import happens, trip_s, value
 from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.ordering import bring_forward, next_place, skip_group
+from qtune.engine.kernel.polls import gathers
 from qtune.engine.kernel.receivers import CLOSING, FREE, close_call, is_over, open_call
 from qtune.engine.kernel.settling import settle_one
 from qtune.engine.plan import LINK_BURST, SETTLE_BATCH, SETTLE_CONCURRENT, SETTLE_EACH
@@ -59,6 +60,8 @@ def next_delivery(w, receiver, now_s):  # type: ignore[no-untyped-def]
     if row.idle_workers == 0 or row.head == row.landed or paused_until_s(w, now_s) > 0.0:
         return NOBODY
     if w.plan.keeps_order and not bring_forward(w, receiver):
+        return NOBODY
+    if w.plan.gather_s > 0.0 and gathers(w, receiver):
         return NOBODY
     delivery = w.buffer[receiver, row.head & (w.buffer.shape[1] - 1)]
     row.head += 1
@@ -178,6 +181,8 @@ def begin_settle(w, worker, everything, now_s):  # type: ignore[no-untyped-def]
     row = w.workers[worker]
     row.settles_all = everything
     row.settle_start_s = now_s
+    if everything == 1 and p.handler_batch > 1 and row.handled == 0:
+        gather_settle(w, worker)
     first = w.handled[worker, 0] if everything == 1 else row.delivery
     its = w.deliveries[first & (len(w.deliveries) - 1)]
     key = its.delivery_no + row.refused * streams.NEXT_TRY

@@ -84,8 +84,9 @@ class BatchWorker(Worker):
         return row.message, row.delivery_no * streams.ATTEMPTS_MOST
 
     def finish_batch(self, batch: list[int], succeeded: list[bool]) -> Steps:
-        """Settle what succeeded, in one call where the client can, and what failed, one by one if at all."""
+        """Settle what succeeded, by ``settle_batch`` where the client can, and what failed, one by one if at all."""
         plan = self.plan
+        together: list[int] = []
         alone: list[tuple[int, bool]] = []
         for delivery, good in zip(batch, succeeded, strict=True):
             if not good and not plan.abandons:
@@ -94,10 +95,10 @@ class BatchWorker(Worker):
             elif plan.settle_mode == SETTLE_CONCURRENT:
                 self.model.background.settle(delivery, good, self.receiver)
             elif plan.settle_mode == SETTLE_BATCH and good:
-                self.handled.append(delivery)
+                together.append(delivery)
             else:
                 alone.append((delivery, good))
-        if self.handled:
-            yield from self.settle(self.handled, True)
+        for first in range(0, len(together), plan.settle_batch):
+            yield from self.settle(together[first : first + plan.settle_batch], True)
         for delivery, good in alone:
             yield from self.settle([delivery], good)

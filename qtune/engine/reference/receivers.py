@@ -45,7 +45,7 @@ class Receiver:
         self.workers: list[Worker] = []
         self.idle_workers: list[Worker] = []
         self.in_hand = self.freed = 0
-        self.feeding = self.closed = False
+        self.feeding = self.closed = self.gathering = False
         self.slot = Slot(self.clock, self.slots.requests + number)
 
     def before(self) -> Any:
@@ -92,7 +92,7 @@ class Receiver:
     def take(self) -> int | None:
         """The oldest delivery in the buffer that may start, if handlers may start at all."""
         place = self.next_place(self.workers)
-        if place is None or self.model.paused_until_s():
+        if place is None or self.gathering or self.model.paused_until_s():
             return None
         self.model.buffered -= 1
         delivery = self.buffer[place]
@@ -161,13 +161,17 @@ class Receiver:
 
 
 class Poller(Receiver):
-    """Asks for up to ``batch`` messages whenever it has room for ``refill_at`` more, one call at a time."""
+    """Asks for up to ``batch`` messages whenever it has room for ``refill_at`` more, one call at a time.
+
+    With ``gather_s`` a window begins when it has nothing in hand and asks. It then asks again as long as there is any
+    room, and no worker takes anything, until the window is over and something is there. No poll waits beyond that end.
+    """
 
     def __init__(self, consumer: Consumer, number: int) -> None:
         super().__init__(consumer, number)
         self.resting = self.answered = False
         self.asked = self.brought = 0
-        self.began_s = 0.0
+        self.began_s = self.gathers_until_s = 0.0
         self.message_ms: deque[float] = deque(maxlen=BATCHES_REMEMBERED)
         self.calls = self.before().calls + 1 if self.before() else 0
         self.clock.process(self.run())
@@ -177,13 +181,27 @@ class Poller(Receiver):
         self.in_hand -= self.freed
         self.freed = 0
         room = self.plan.in_hand_limit - self.in_hand
-        return min(room, self.plan.batch) if room >= self.plan.refill_at else 0
+        return min(room, self.plan.batch) if self.gathering or room >= self.plan.refill_at else 0
+
+    def gather(self) -> None:
+        """A window begins with the first poll, and with each that comes after its end and still has nothing."""
+        if self.plan.gather_s and not self.in_hand and self.clock.now >= self.gathers_until_s:
+            self.gathering, self.gathers_until_s = True, self.clock.now + self.plan.gather_s
+
+    def gathered(self) -> None:
+        """A poll is through: if there is no more room, or the window is over, what there is goes to the workers."""
+        full = self.in_hand >= self.plan.in_hand_limit
+        if self.gathering and (full or (self.in_hand and self.clock.now >= self.gathers_until_s)):
+            self.gathering, self.gathers_until_s = False, 0.0
+            self.feed()
 
     def close(self) -> None:
-        """A call under way vanishes, unless its answer brings messages."""
+        """A call under way vanishes, unless its answer brings messages; what was gathered is handled."""
         super().close()
         if not self.answered:
             self.slot.cancel()
+        self.gathering = False
+        self.feed()
 
     def has_some(self) -> bool:
         """Whether a message is here, or on its way."""
@@ -201,6 +219,7 @@ class Poller(Receiver):
             if not self.room():
                 self.resting = True
                 yield self.slot.idle()
+            self.gather()
             self.asked = self.room()
             if self.plan.adaptive_least:
                 self.asked = min(self.asked, self.fitting_batch())
@@ -211,6 +230,7 @@ class Poller(Receiver):
                     break
                 yield self.slot.at(self.clock.now + wait_s)
             self.calls += 1
+            self.gathered()
             self.consumer.rest()
             if outcome != CALL_OK and self.plan.idle_pause_s > 0.0:
                 yield self.slot.at(self.clock.now + self.plan.idle_pause_s)
@@ -270,17 +290,20 @@ class Poller(Receiver):
             return self.fetch(key)
         if self.plan.wait_s <= 0.0:
             return []
+        ends_s = self.clock.now + self.plan.wait_s
+        if self.gathering:
+            ends_s = min(ends_s, max(self.clock.now, self.gathers_until_s))
         if self.plan.look_every_s:
-            return (yield from self.look_again(key))
+            return (yield from self.look_again(key, ends_s))
         self.broker.demand.append(self)
-        deliveries = (yield self.slot.at(self.clock.now + self.plan.wait_s)) or []
+        deliveries = (yield self.slot.at(ends_s)) or []
         if not deliveries:
             self.broker.demand.remove(self)
         return deliveries
 
-    def look_again(self, key: int) -> Generator[Any, Any, list[int]]:
+    def look_again(self, key: int, ends_s: float) -> Generator[Any, Any, list[int]]:
         """The broker looks for a poll that waits now and then, and does not tell it when something comes."""
-        clock, ends_s = self.clock, self.clock.now + self.plan.wait_s
+        clock = self.clock
         while clock.now < ends_s:
             yield self.slot.at(min(clock.now + self.plan.look_every_s, ends_s))
             if self.broker.line.offers() and self.broker.may_hand_out():
