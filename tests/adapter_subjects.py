@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+import boto3
+from moto.server import ThreadedMotoServer
 
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
 from qtune.adapters.base import QueueAdapter
 from qtune.adapters.memory import MemoryAdapter
 from qtune.adapters.servicebus import ServiceBusAdapter
+from qtune.adapters.sqs import SqsAdapter
 from qtune.broker import Message
 from qtune.emulators.servicebus import ServiceBusEmulator
+from qtune.emulators.sqs import SqsEmulator
 from qtune.providers.memory import MemoryQueue
 from qtune.providers.servicebus import ServiceBusQueue
+from qtune.providers.sqs import SqsQueue
 
 
 class Subject(ABC):
@@ -134,4 +141,97 @@ class ServiceBusSessions(ServiceBus):
     requires_session = True
 
 
-SUBJECTS: tuple[type[Subject], ...] = (Memory, MemoryWithFile, ServiceBus, ServiceBusSessions)
+class Sqs(Subject):
+    """A standard queue of a server that answers like SQS; neither of the two keeps to a lock that has run out."""
+
+    name = "sqs-standard"
+    holds_to_locks = False
+    type: ClassVar[Literal["standard", "fifo"]] = "standard"
+
+    def open(self, folder: Path) -> None:
+        """Start ministack, and have credentials and a region that it takes."""
+        super().open(folder)
+        self.before = dict(os.environ)
+        os.environ.update(
+            AWS_ACCESS_KEY_ID="any", AWS_SECRET_ACCESS_KEY="any", AWS_DEFAULT_REGION="us-east-1"
+        )
+        self.start()
+
+    def start(self) -> None:
+        """The server."""
+        self.emulator = SqsEmulator().start()
+        self.endpoint_url = self.emulator.endpoint_url
+
+    def stop(self) -> None:
+        """The server."""
+        self.emulator.close()
+
+    def close(self) -> None:
+        """End it, and leave the environment as it was."""
+        self.stop()
+        os.environ.clear()
+        os.environ.update(self.before)
+
+    def adapter(self, *, lock_s: float = 30.0, max_deliveries: int = 3) -> SqsAdapter:
+        """With a redrive policy."""
+        queue = SqsQueue(type=self.type, visibility_timeout_s=lock_s, max_receive_count=max_deliveries)
+        return SqsAdapter(queue=queue, endpoint_url=self.endpoint_url)
+
+    def existing(self, made: QueueAdapter, *, takes_over: bool = False) -> SqsAdapter:
+        """By its name."""
+        assert isinstance(made, SqsAdapter)
+        return SqsAdapter(
+            queue=made.queue, endpoint_url=self.endpoint_url, existing=made.used_name, takes_over=takes_over
+        )
+
+    def send_a_foreign_message(self, made: QueueAdapter) -> None:
+        """Without the attribute that has the number."""
+        client = boto3.client("sqs", endpoint_url=self.endpoint_url)
+        url = client.get_queue_url(QueueName=made.used_name)["QueueUrl"]
+        fifo = {"MessageGroupId": "g", "MessageDeduplicationId": "1"} if self.type == "fifo" else {}
+        client.send_message(QueueUrl=url, MessageBody="foreign", **fifo)
+        client.close()
+
+
+class SqsFifo(Sqs):
+    """A FIFO queue of the same server."""
+
+    name = "sqs-fifo"
+    type = "fifo"
+    has_groups = True
+
+
+class Moto(Sqs):
+    """A standard queue of moto, which has other habits: an adapter must not lean on those of one server."""
+
+    name = "moto-standard"
+
+    def start(self) -> None:
+        """On a thread of this process."""
+        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self.server.start()
+        self.endpoint_url = f"http://127.0.0.1:{self.server.get_host_and_port()[1]}"
+
+    def stop(self) -> None:
+        """The thread."""
+        self.server.stop()
+
+
+class MotoFifo(Moto):
+    """A FIFO queue of moto."""
+
+    name = "moto-fifo"
+    type = "fifo"
+    has_groups = True
+
+
+SUBJECTS: tuple[type[Subject], ...] = (
+    Memory,
+    MemoryWithFile,
+    Sqs,
+    SqsFifo,
+    Moto,
+    MotoFifo,
+    ServiceBus,
+    ServiceBusSessions,
+)

@@ -90,7 +90,7 @@ class Receiver(Protocol):
         """These go to the dead letters."""
 
     def renew(self, delivery: Received) -> float | None:
-        """Start the lock afresh; its new end as in Received, or None when it was lost."""
+        """Start the lock afresh; its new end, by this machine's clock where the broker says none; None: it was lost."""
 
     def close(self) -> None:
         """Close the connection; a second time does nothing. What it holds stays locked unless its SDK gives it back."""
@@ -171,7 +171,7 @@ class QueueAdapter(ABC):
     def _take_own_messages(self) -> None:
         receiver = self.receiver()
         try:
-            while received := receiver.receive(10, 0.0):
+            while received := receiver.receive(10, 1.0):
                 receiver.complete(received)
         finally:
             receiver.close()

@@ -75,6 +75,19 @@ def servicebus(
         text.write_json(emulator.counters())
 
 
+@app.command(short_help="Answer as Amazon SQS does (ministack).")
+def sqs(port: Annotated[int, typer.Option(min=0, max=65_535, help="0: one that is free.")] = 0) -> None:
+    """Run ministack, a server that answers like Amazon SQS, for this machine alone.
+
+    It prints the endpoint URL that an AWS SDK takes, and ends with Ctrl-C. It is an extra: pip install
+    'qtune[sqs-emulator]'. It never throttles and takes any credentials; its times are not those of SQS.
+    """
+    with qtune.emulators.sqs.SqsEmulator(port=port) as emulator:
+        text.write(f"{emulator.endpoint_url}\n")
+        text.tell("qtune: boto3 needs a region and credentials, and any will do; Ctrl-C ends the emulator")
+        wait_until_interrupted()
+
+
 def wait_until_interrupted() -> None:
     """Return when Ctrl-C is pressed, or the process is asked to end."""
 
