@@ -29,6 +29,7 @@ class Subject(ABC):
     """One kind of queue. To let another adapter join the contract, write its subject and name it in SUBJECTS.
 
     has_groups: hands out by group or by session. outlives_its_maker: another adapter can use the queue later.
+    is_slow: its tests run with the slow ones.
     holds_to_locks: a settlement after the lock has run out is refused where the semantics say so; some stand-ins for a
         service do not keep to that. is_slow: its tests run with the slow ones.
     """
@@ -37,6 +38,7 @@ class Subject(ABC):
     has_groups: ClassVar[bool] = False
     is_slow: ClassVar[bool] = False
     outlives_its_maker: ClassVar[bool] = True
+    is_slow: ClassVar[bool] = False
     holds_to_locks: ClassVar[bool] = True
 
     def open(self, folder: Path) -> None:
@@ -205,6 +207,7 @@ class Moto(Sqs):
     """A standard queue of moto, which has other habits: an adapter must not lean on those of one server."""
 
     name = "moto-standard"
+    is_slow = True
 
     def start(self) -> None:
         """On a thread of this process."""

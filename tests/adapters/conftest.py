@@ -16,20 +16,22 @@ def open_subjects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[typ
     """The subjects that were opened so far; a server is started once for all tests."""
     opened: dict[type[Subject], Subject] = {}
     yield opened
-    for subject in opened.values():
+    for subject in reversed(list(opened.values())):
         subject.close()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes ``subject`` runs for all of them, or for those with the trait that its mark names."""
-    if "subject" in metafunc.fixturenames:
-        marks = [mark.args[0] for mark in metafunc.definition.iter_markers("only_where")]
-        chosen = [kind for kind in SUBJECTS if all(getattr(kind, trait) for trait in marks)]
-        params = [
-            pytest.param(kind, id=kind.name, marks=[pytest.mark.slow] if kind.is_slow else [])
-            for kind in chosen
-        ]
-        metafunc.parametrize("subject", params, indirect=True)
+    names_its_own = any("subject" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "subject" not in metafunc.fixturenames or names_its_own:
+        return
+    traits = [mark.args[0] for mark in metafunc.definition.iter_markers("only_where")]
+    chosen = [
+        pytest.param(kind, id=kind.name, marks=[pytest.mark.slow] if kind.is_slow else [])
+        for kind in SUBJECTS
+        if all(getattr(kind, trait) for trait in traits)
+    ]
+    metafunc.parametrize("subject", chosen, indirect=True)
 
 
 @pytest.fixture

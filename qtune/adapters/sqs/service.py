@@ -56,13 +56,17 @@ def _client(
         retries["mode"] = retry_mode
     if max_attempts is not None:
         retries["total_max_attempts"] = max_attempts
+    config = Config(retries=retries or None, max_pool_connections=_CONNECTIONS)
     with answers("make a client"):
-        return boto3.session.Session().client(
-            "sqs",
-            endpoint_url=endpoint_url,
-            region_name=region,
-            config=Config(retries=retries or None, max_pool_connections=_CONNECTIONS),
-        )
+        try:
+            return boto3.session.Session().client(
+                "sqs", endpoint_url=endpoint_url, region_name=region, config=config
+            )
+        except ValueError as error:
+            message = f"boto3 does not take it ({error}): write it as http://127.0.0.1:4566"
+            raise InputError(
+                Problem(where="endpoint_url", value=str(endpoint_url), message=message)
+            ) from None
 
 
 @contextmanager
@@ -83,10 +87,10 @@ def answers(call: str) -> Iterator[None]:
     except exceptions.NoRegionError as error:
         message = "boto3 found no region: set AWS_DEFAULT_REGION, or give one (a local server takes any)"
         raise InputError(Problem(where="region", value=type(error).__name__, message=message)) from None
-    except exceptions.HTTPClientError as error:
+    except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
         text = f"sqs: {call}: no answer ({type(error).__name__}): check the endpoint and that the server runs"
         raise BrokerDown(text) from None
-    except (exceptions.BotoCoreError, ValueError) as error:
+    except exceptions.BotoCoreError as error:
         raise ProviderFailure(f"sqs: {call}: {_without_keys(str(error))}: check the settings") from None
 
 
