@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import boto3
-from moto.server import ThreadedMotoServer
-
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
 from qtune.adapters.base import QueueAdapter
@@ -31,12 +29,11 @@ class Subject(ABC):
     has_groups: hands out by group or by session. outlives_its_maker: another adapter can use the queue later.
     is_slow: its tests run with the slow ones.
     holds_to_locks: a settlement after the lock has run out is refused where the semantics say so; some stand-ins for a
-        service do not keep to that. is_slow: its tests run with the slow ones.
+        service do not keep to that.
     """
 
     name: ClassVar[str]
     has_groups: ClassVar[bool] = False
-    is_slow: ClassVar[bool] = False
     outlives_its_maker: ClassVar[bool] = True
     is_slow: ClassVar[bool] = False
     holds_to_locks: ClassVar[bool] = True
@@ -210,7 +207,9 @@ class Moto(Sqs):
     is_slow = True
 
     def start(self) -> None:
-        """On a thread of this process."""
+        """On a thread of this process; moto is loaded only where it is needed, because that takes a while."""
+        from moto.server import ThreadedMotoServer
+
         self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self.server.start()
         self.endpoint_url = f"http://127.0.0.1:{self.server.get_host_and_port()[1]}"
