@@ -103,7 +103,9 @@ def test_every_preset_and_command_that_is_named_exists(checkout: Path) -> None:
     text = (checkout / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in qtune.catalogue().presets)
     listed = re.findall(r"^\| `qtune (\w+) ", text, flags=re.MULTILINE)
-    assert sorted(listed) == sorted(command.callback.__name__ for command in app.registered_commands)
+    commands = [command.callback.__name__ for command in app.registered_commands]
+    groups = [group.typer_instance.info.name for group in app.registered_groups]
+    assert sorted(listed) == sorted(commands + groups)
 
 
 def test_links_to_files_lead_somewhere(checkout: Path) -> None:

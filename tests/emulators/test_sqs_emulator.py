@@ -92,7 +92,7 @@ def test_a_port_in_use_is_bad_input() -> None:
 
 
 def test_where_it_is_not_installed_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra is named. (The finder of modules is replaced: the test's environment has the module.)"""
+    """The extra is named; the finder of modules is told to find none, since it is installed here."""
     monkeypatch.setattr(sqs, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'qtune\[sqs-emulator\]'"):
         SqsEmulator().start()
