@@ -24,14 +24,14 @@ def floor_s(scenario: Scenario, p: float) -> float:
 
 
 def floor_of(setup: Setup, p: float) -> float:
-    """The least ``p`` quantile: the send, the wait for the next poll, half a receive, and one service.
+    """The least ``p`` quantile: half a send, the wait for the next poll, half a receive, and one service.
 
     With a client that lingers for a full batch, also what one message in each batch must wait.
     """
     fixed_s = setup.behaviour.message_cost_s + (setup.handler.per_call_s or 0.0)
     around = [setup.calls.receive.scaled(0.5)]
     if setup.senders:
-        around.append(setup.calls.send)
+        around.append(setup.calls.send.scaled(0.5))
     if (gap_s := poll_gap_s(setup)) > 0.0:
         around.append(Uniform(0.0, gap_s))
     whole = low_grid_of_parts(setup.service, *around)
