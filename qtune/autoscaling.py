@@ -17,6 +17,7 @@ from pydantic import SerializeAsAny
 
 from qtune.records import (
     Complaint,
+    Count,
     CountOrZero,
     NumberOrZero,
     PositiveNumber,
@@ -46,6 +47,8 @@ class ScalingRule:
     up_share, up_count: in one step it adds at most this share of the present instances, or this many.
     poll_s: how often it looks whether the fleet may sleep; 0: it does not, and the fleet only sleeps if nothing is
         wanted. activation: more messages than this keep it awake. cooldown_s: without them it falls asleep after this.
+    asleep: the instances of a fleet that sleeps. fallback: those that it wants once it could not read the number of
+        messages more than ``failures`` times in a row; 0: then it does nothing, whatever the times.
     """
 
     every_s: float
@@ -59,6 +62,9 @@ class ScalingRule:
     poll_s: float = 0.0
     activation: float = 0.0
     cooldown_s: float = 0.0
+    asleep: int = 0
+    fallback: int = 0
+    failures: int = 0
 
 
 class Scaling(Record):
@@ -87,6 +93,11 @@ class Scaling(Record):
         return self.min_instances if self.start_instances is None else self.start_instances
 
     @property
+    def fewest(self) -> int:
+        """The fewest instances that there may be at any time."""
+        return self.min_instances
+
+    @property
     def lingers_s(self) -> float:
         """For how long an instance that is removed may drain; 0: it is killed."""
         return 0.0 if self.on_scale_in == "kill" else self.grace_s or math.inf
@@ -102,6 +113,17 @@ class Scaling(Record):
         raise AssertionError("each kind of scaler has its own rule")
 
 
+class KedaFallback(Record):
+    """The fallback of KEDA: ``replicas`` once the metric could not be read more often than ``failure_threshold``.
+
+    KEDA counts the autoscaler's questions, one every ``sync``, and starts again at 0 with each that is answered. The
+    autoscaler then takes the replicas for what is wanted, with its own windows and steps.
+    """
+
+    failure_threshold: CountOrZero
+    replicas: Count
+
+
 class Keda(Scaling):
     """KEDA and the horizontal pod autoscaler of Kubernetes behind it.
 
@@ -113,6 +135,9 @@ class Keda(Scaling):
     messages: queueLength of aws-sqs-queue, messageCount of azure-servicebus.
     scale_on_in_flight: whether messages in flight count; None: as the scaler of the provider does, which is yes for
         SQS and no for Service Bus.
+    idle_instances: idleReplicaCount, the pods of a fleet that sleeps although its fewest are more; None: no fleet with
+        a fewest above 0 sleeps. Above 0 the autoscaler goes back to the fewest at its next look, so the two fight.
+    fallback: what it does while the queue cannot be read, as in an outage; None: nothing, the fleet stays as it is.
     """
 
     kind: Literal["keda"] = "keda"
@@ -128,6 +153,8 @@ class Keda(Scaling):
     scale_up_pods: CountOrZero = 4
     scale_up_window_s: Seconds = 0.0
     scale_down_window_s: Seconds = 300.0
+    idle_instances: CountOrZero | None = None
+    fallback: KedaFallback | None = None
     providers = ("sqs", "servicebus")
     why = f"{_KEDA}; {_HPA}"
 
@@ -143,10 +170,23 @@ class Keda(Scaling):
             down_window_s=self.scale_down_window_s,
             up_share=self.scale_up_share,
             up_count=self.scale_up_pods,
-            poll_s=0.0 if self.min_instances else self.polling_interval_s,
+            poll_s=self.polling_interval_s if self.sleeps else 0.0,
             activation=self.activation,
             cooldown_s=self.cooldown_s,
+            asleep=self.idle_instances or 0,
+            fallback=self.fallback.replicas if self.fallback else 0,
+            failures=self.fallback.failure_threshold if self.fallback else 0,
         )
+
+    @property
+    def fewest(self) -> int:
+        """Those of a fleet that sleeps."""
+        return self.min_instances if self.idle_instances is None else self.idle_instances
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether KEDA puts the fleet to sleep and wakes it."""
+        return self.min_instances == 0 or self.idle_instances is not None
 
 
 class TargetTracking(Scaling):
@@ -260,13 +300,25 @@ def scaling_fits(scenario: Any) -> Iterator[Complaint]:
     if scaling.on_scale_in == "kill" and "grace_s" in given:
         message = "on_scale_in is kill, so nothing drains: use on_scale_in: drain, or leave grace out"
         yield Complaint(path="scaling.grace_s", message=message)
-    if isinstance(scaling, Keda) and scaling.min_instances:
-        for name in ("activation", "polling_interval_s", "cooldown_s"):
-            if name in given:
-                message = (
-                    "KEDA wakes a fleet and puts it to sleep only where min_instances is 0: leave this out"
-                )
-                yield Complaint(path=f"scaling.{name}", message=message, source=_KEDA)
+    if isinstance(scaling, Keda):
+        yield from _keda_fits(scaling, most)
     if isinstance(scaling, LambdaPollers) and most > MOST_POLLERS:
         message = f"a mapping has at most {MOST_POLLERS:,} concurrent batches"
         yield Complaint(path="consumers.instances", message=message, source=_LAMBDA)
+
+
+def _keda_fits(scaling: Keda, most: int) -> Iterator[Complaint]:
+    """The rules between KEDA's own settings."""
+    for name in ("activation", "polling_interval_s", "cooldown_s"):
+        if not scaling.sleeps and name in scaling.model_fields_set:
+            message = (
+                "KEDA wakes a fleet and puts it to sleep only where min_instances is 0 or idle_instances is given: "
+                "leave this out"
+            )
+            yield Complaint(path=f"scaling.{name}", message=message, source=_KEDA)
+    if scaling.idle_instances is not None and scaling.idle_instances >= scaling.min_instances:
+        message = f"a fleet that sleeps has fewer instances than one that is awake ({scaling.min_instances})"
+        yield Complaint(path="scaling.idle_instances", message=message, source=_KEDA)
+    if scaling.fallback is not None and scaling.fallback.replicas > most:
+        message = f"there may be no more than consumers.instances ({most})"
+        yield Complaint(path="scaling.fallback.replicas", message=message, source=_KEDA)

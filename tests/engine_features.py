@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 from engine_handlers import HANDLER_SETTINGS, of_handlers
-from engine_plans import Floats
+from engine_plans import Floats, run
 from numpy.typing import NDArray
 
 from qtune.engine.plan import (
@@ -105,6 +106,7 @@ FROM_ROWS = {
 ONLY_IN_PLANS = {
     *("group by group by link", "expired in a group", "given back by a link"),
     *("no session in time", "given back with its session"),
+    *("scaled by a fallback", "asleep with some"),
 }
 """What no scenario can make happen, or so seldom that it takes more of them."""
 
@@ -295,9 +297,20 @@ def _from_scaler(plan: Plan, result: Result) -> set[str]:
         "scaled out": bool((changes > 0).any()),
         "scaled in": bool((changes < 0).any()),
         "asleep": plan.scale_poll_s > 0.0 and bool((count == 0).any()),
+        "scaled by a fallback": _needs_its_fallback(plan, result),
+        "asleep with some": 0 < plan.scale_asleep < plan.scale_least
+        and bool((count < plan.scale_least).any()),
         "a start awaited": plan.start_up_s > 0.0 and bool((paid > count[1:] + 0.5).any()),
     }
     return {name for name, happened in found.items() if happened}
+
+
+def _needs_its_fallback(plan: Plan, result: Result) -> bool:
+    """Whether other instances are paid for without the fallback of the scaler."""
+    if not plan.scale_fallback or not plan.outage_start_s.size:
+        return False
+    states = run("kernel", replace(plan, scale_fallback=0)).states
+    return not np.array_equal(states["instance_s"], result.states["instance_s"])
 
 
 def _from_fleet(plan: Plan, result: Result) -> set[str]:

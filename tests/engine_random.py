@@ -345,10 +345,10 @@ def _scaling(pick: Pick, consumers: int, horizon_s: float) -> Fields:
     every_s = pick(0.0, 0.0, 0.0, 0.05 * horizon_s, 0.02 * horizon_s)
     if not every_s:
         return {}
-    least = pick(0, 0, 1)
+    least, asleep = pick((0, 0), (0, 0), (1, 0), (2, 1))
     window_s = pick(0.0, 3.0 * every_s, 0.4 * every_s)
     return {
-        "absent_at_start": consumers - pick(min(1, consumers), least, consumers),
+        "absent_at_start": consumers - min(pick(1, least, consumers), consumers),
         "scale_every_s": every_s,
         "scale_poll_s": pick(0.0, 2.0 * every_s, 0.7 * every_s),
         "scale_lag_s": pick(0.0, 0.0, every_s, 2.5 * every_s),
@@ -362,6 +362,9 @@ def _scaling(pick: Pick, consumers: int, horizon_s: float) -> Fields:
         "scale_up_count": pick(4, 1),
         "scale_activation": pick(0.0, 3.0),
         "scale_cooldown_s": pick(every_s, 5.0 * every_s),
+        "scale_asleep": asleep,
+        "scale_fallback": pick(0, 1, consumers),
+        "scale_failures": pick(0, 1),
         "scale_grace_s": pick(np.inf, 0.0, 0.05 * horizon_s),
         "start_up_s": pick(0.0, 0.03 * horizon_s, every_s),
     }

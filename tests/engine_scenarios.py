@@ -126,8 +126,11 @@ def _scaler(pick: Pick, provider: str, instances: int, horizon_s: float) -> Sect
     kind = pick("keda", "other")
     if kind == "keda":
         sleeps = pick(
-            {"min_instances": 1}, {"polling_interval_s": 2.0 * every_s, "cooldown_s": 3.0 * every_s}
+            {"min_instances": 1},
+            {"polling_interval_s": 2.0 * every_s, "cooldown_s": 3.0 * every_s},
+            {"min_instances": 1, "idle_instances": 0, "polling_interval_s": every_s, "cooldown_s": every_s},
         )
+        sleeps["fallback"] = pick(None, {"failure_threshold": pick(0, 1), "replicas": instances})
         window_s = {"sync_s": every_s, "scale_down_window_s": pick(0.0, 3.0 * every_s)}
         return {"kind": kind, "messages": pick(1.0, 4.0), **window_s, **sleeps, **shared}
     if provider == "servicebus":

@@ -73,9 +73,15 @@ def test_what_was_wanted_lately_holds_a_number() -> None:
 def test_a_fleet_sleeps_below_its_activation_whatever_it_wants() -> None:
     """With a threshold of 10 and an activation of 50, 40 messages want 4 pods and get none."""
     assert wanted(40, 10.0, 1, 0.1) == 4
-    assert woken(40, 50.0, 1, 0, 301.0, 300.0) == 0
-    assert woken(40, 50.0, 1, 0, 299.0, 300.0) == 1
-    assert (woken(51, 50.0, 0, 0, 301.0, 300.0), woken(40, 50.0, 3, 1, 301.0, 300.0)) == (1, 3)
+    assert woken(40, 50.0, 1, 0, 0, 301.0, 300.0) == 0
+    assert woken(40, 50.0, 1, 0, 0, 299.0, 300.0) == 1
+    assert woken(51, 50.0, 0, 0, 0, 301.0, 300.0) == 1
+
+
+def test_a_fleet_with_an_idle_count_sleeps_below_its_fewest() -> None:
+    """With a fewest of 3 and an idle count of 1, an idle fleet goes to 1, and a message brings 3."""
+    assert (woken(0, 0.0, 5, 3, 1, 301.0, 300.0), woken(1, 0.0, 1, 3, 1, 301.0, 300.0)) == (1, 3)
+    assert woken(0, 0.0, 0, 3, 1, 301.0, 300.0) == 0
 
 
 def test_the_scalers_count_different_messages() -> None:
@@ -98,6 +104,9 @@ def test_the_scalers_count_different_messages() -> None:
         ({"kind": "keda", "start_instances": 11}, "between min_instances"),
         ({"kind": "keda", "on_scale_in": "kill", "grace_s": 5.0}, "so nothing drains"),
         ({"kind": "keda", "min_instances": 1, "cooldown_s": 60.0}, "only where min_instances is 0"),
+        ({"kind": "keda", "min_instances": 2, "idle_instances": 2}, "fewer instances than one that is awake"),
+        ({"kind": "keda", "idle_instances": 0}, "fewer instances than one that is awake"),
+        ({"kind": "keda", "fallback": {"failure_threshold": 3, "replicas": 11}}, "no more than"),
         ({"kind": "lambda", "instances": 1300}, "1,250 concurrent batches"),
         ({"kind": "kedar"}, 'Did you mean "keda"'),
     ],
@@ -113,6 +122,12 @@ def test_a_scaler_is_written_and_read_back() -> None:
     for scaling in (
         {"kind": "keda", "messages": 7.0},
         {"kind": "target_tracking", "backlog": 50.0, "min_instances": 2},
+        {
+            "kind": "keda",
+            "min_instances": 2,
+            "idle_instances": 0,
+            "fallback": {"failure_threshold": 3, "replicas": 6},
+        },
     ):
         written = scenario(**scaling)
         assert load_scenario(dump_scenario(written)) == written

@@ -168,7 +168,7 @@ def instance_usd_per_hour(scenario: Scenario) -> float:
 
 def compute_usd_of(scenario: Scenario) -> float:
     """A month of all consumer instances; of the fewest where a scaler adds and removes them."""
-    fewest = scenario.consumers.instances if scenario.scaling is None else scenario.scaling.min_instances
+    fewest = scenario.consumers.instances if scenario.scaling is None else scenario.scaling.fewest
     return instance_usd_per_hour(scenario) * fewest * HOURS_PER_MONTH
 
 

@@ -15,7 +15,7 @@ _SURE: Final = 0.99
 
 
 def scaling_findings(scenario: Scenario, setup: Setup) -> Iterator[Finding]:
-    """R12 for an instance that is removed at work; none where the fleet stays, or where work keeps its instances.
+    """R12 for an instance that is removed at work, where the fleet does not stay and work does not keep its instances.
 
     A scaler that counts messages in flight, and asks for no more of them in an instance than it has workers, removes no
     instance whose messages are all at work. Any other may, and what drains has its grace for that.
@@ -24,6 +24,8 @@ def scaling_findings(scenario: Scenario, setup: Setup) -> Iterator[Finding]:
     if scaling is None:
         return
     rule = scaling.rule(scenario.queue.provider, setup.behaviour.most_together)
+    if rule.asleep:
+        yield _two_thresholds(rule.asleep, scaling.min_instances)
     grace_s = scaling.lingers_s
     if math.isinf(grace_s) or (rule.counts_in_flight and rule.target <= setup.workers_each):
         return
@@ -46,4 +48,17 @@ def scaling_findings(scenario: Scenario, setup: Setup) -> Iterator[Finding]:
         change=change,
         setting=setting,
         value=value,
+    )
+
+
+def _two_thresholds(asleep: int, fewest: int) -> Finding:
+    """What puts a fleet to sleep leaves some instances; the autoscaler, which sees those, goes back to its fewest."""
+    return Finding(
+        rule="R12",
+        subject="instances of a fleet that sleeps",
+        ratio=fewest / asleep,
+        text=f"{asleep} of a fleet that sleeps are fewer than the {fewest} to which the autoscaler goes back at once",
+        change=f"scaling.idle_instances: {asleep} -> 0, or leave it out",
+        setting="scaling.idle_instances",
+        value=0.0,
     )

@@ -253,7 +253,9 @@ class Plan:
 
     # The scaler, which acts every ``scale_every_s`` (0: there is none). It wants one consumer for each ``scale_target``
     # of the messages that it sees, at least ``scale_least`` and at most all; see qtune.engine.scaling. With
-    # ``scale_poll_s`` it also wakes the fleet and puts it to sleep, and then it lets a sleeping fleet be.
+    # ``scale_poll_s`` it also wakes the fleet and puts it to sleep, and then it lets a fleet of none be. In an outage
+    # it sees nothing: then it does nothing, or wants ``scale_fallback`` consumers after more than ``scale_failures``
+    # such looks in a row, of those that come every ``scale_every_s``.
     scale_every_s: float = 0.0
     scale_poll_s: float = 0.0
     scale_lag_s: float = 0.0
@@ -267,6 +269,9 @@ class Plan:
     scale_up_count: int = 0
     scale_activation: float = 0.0
     scale_cooldown_s: float = 0.0
+    scale_asleep: int = 0  # consumers of a fleet that sleeps
+    scale_fallback: int = 0  # 0: none
+    scale_failures: int = 0
     scale_grace_s: float = 0.0
 
     tables: tuple[tuple[int, Floats], ...] = field(

@@ -297,6 +297,9 @@ def _scaling(scenario: Scenario) -> dict[str, Any]:
         "scale_up_count": rule.up_count,
         "scale_activation": rule.activation,
         "scale_cooldown_s": rule.cooldown_s,
+        "scale_asleep": rule.asleep,
+        "scale_fallback": rule.fallback,
+        "scale_failures": rule.failures,
         "scale_grace_s": scaling.lingers_s,
     }
 

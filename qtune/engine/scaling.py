@@ -38,12 +38,12 @@ def within(least: int, want: int, most: int) -> int:
 
 
 def woken(
-    messages: int, activation: float, current: int, least: int, idle_s: float, cooldown_s: float
+    messages: int, activation: float, current: int, least: int, asleep: int, idle_s: float, cooldown_s: float
 ) -> int:
-    """What is left of a fleet that may sleep: none after ``cooldown_s`` without more messages than ``activation``.
+    """What is left of a fleet that may sleep: ``asleep`` after ``cooldown_s`` with at most ``activation`` messages.
 
     With more, a sleeping fleet gets its fewest instances, at least one (KEDA). ``idle_s``: how long ago there were.
     """
     if messages > activation:
         return max(current, least, 1)
-    return 0 if least == 0 and idle_s > cooldown_s else current
+    return min(current, asleep) if idle_s > cooldown_s else current

@@ -202,6 +202,11 @@ def most_instances(result: Result) -> float:
     return float(result.states["consumers"].max()) if result.states.size else math.nan
 
 
+def instance_changes(result: Result) -> float:
+    """How often the number of instances was another than in the sample before."""
+    return float(np.count_nonzero(np.diff(result.states["consumers"])))
+
+
 def first_scale_in_s(result: Result) -> float:
     """When there were fewer instances than before for the first time, as sampled."""
     fewer = np.flatnonzero(np.diff(result.states["consumers"]) < 0)

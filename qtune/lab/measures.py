@@ -121,6 +121,7 @@ _OWN: Final[tuple[tuple[str, str, str, Callable[[Result], float]], ...]] = (
     ("in_flight_most", "1", "messages locked at the same time, as sampled", counting.in_flight_most),
     ("killed_at_work", "1", "handlers at work when their instance was killed", counting.killed_at_work),
     ("most_instances", "1", "instances at the same time, as sampled", counting.most_instances),
+    ("instance_changes", "1", "changes of the number of instances, as sampled", counting.instance_changes),
     ("first_scale_in_s", "s", "when an instance was removed for the first time", counting.first_scale_in_s),
     (
         "fewest_instances_after_scale_out",

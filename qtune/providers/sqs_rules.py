@@ -231,6 +231,24 @@ RULES: tuple[Rule, ...] = (
         _LAMBDA,
     ),
     modelled(
+        "KEDA: a fleet with an idleReplicaCount sleeps with so many pods, and wakes to its fewest",
+        "KEDA 2.21, documentation and source",
+        setting="scaling",
+        as_of="2026-08",
+    ),
+    modelled(
+        "KEDA: more failed questions than failureThreshold in a row, and the fallback's replicas are what is wanted",
+        "KEDA 2.21, documentation and source",
+        setting="scaling",
+        as_of="2026-08",
+    ),
+    not_modelled(
+        "KEDA: ScaledJob starts jobs that end with their work, by one of four strategies",
+        "a fleet's instances stay until the scaler removes them",
+        "KEDA 2.21, documentation",
+        as_of="2026-08",
+    ),
+    modelled(
         "KEDA counts messages in flight, wakes and sends to sleep; the pod autoscaler doubles, and waits 300 s",
         "KEDA 2.21 and Kubernetes, documentation",
         setting="scaling",

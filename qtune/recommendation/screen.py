@@ -159,7 +159,7 @@ class Screen:
         """No month of a style with so many instances costs less, provided that all messages are completed."""
         setup = self.fleet(style, instances, self.most_workers(style))
         scaling = self.question.scenario.scaling
-        usd = self._capacity_usd + self._instance_usd * (scaling.min_instances if scaling else instances)
+        usd = self._capacity_usd + self._instance_usd * (scaling.fewest if scaling else instances)
         if self._price is not None and setup.rate_per_s is not None:
             per_message = least_requests_per_message(setup, self._price)
             usd += self._price.usd(per_message * setup.rate_per_s * _MONTH_S)

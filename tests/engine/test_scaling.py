@@ -22,12 +22,13 @@ def scaled(
     horizon_s: float,
     instances: int,
     work_s: float = 1e5,
+    faults: tuple[dict[str, Any], ...] = (),
     **scaling: Any,
 ) -> Result:
     """A backlog of long jobs before consumers of one worker each, on a queue whose calls take no time."""
     provider = "servicebus" if scaling["kind"] == "functions" else "sqs"
     queue: dict[str, Any] = {"provider": "sqs", "visibility_timeout_s": 43_200.0}
-    client: dict[str, Any] = {"receive_wait_s": 20.0}
+    client: dict[str, Any] = {"receive_wait_s": 20.0, "idle_pause_s": 1.0 if faults else None}
     if provider == "servicebus":
         queue = {"provider": "servicebus", "tier": "premium", "lock_duration_s": 300.0}
         client = {"client": "azure-processor", "renewal": {"max_s": 1e6}}
@@ -37,6 +38,7 @@ def scaled(
         queue=queue,
         consumers={"instances": instances, "workers": 1, **client},
         scaling=scaling,
+        faults=faults,
         horizon_s=horizon_s,
         model=write_model(folder, provider),
     )
@@ -111,6 +113,92 @@ def test_few_messages_below_the_activation_leave_the_fleet_asleep(engine: str, t
     )
     assert set(result.states["consumers"]) == {0}
     assert not result.deliveries.size
+
+
+def test_a_fleet_with_an_idle_count_of_0_sleeps_and_wakes_to_its_fewest(engine: str, tmp_path: Path) -> None:
+    """Idle for longer than the cooldown it has no pods; the poll that finds work brings the fewest, here three."""
+    result = scaled(
+        engine,
+        tmp_path,
+        waiting=1,
+        horizon_s=200.0,
+        instances=10,
+        kind="keda",
+        min_instances=3,
+        start_instances=3,
+        idle_instances=0,
+        cooldown_s=60.0,
+        messages=5.0,
+        work_s=1.0,
+    )
+    assert running(result, 29.0, 31.0, 199.0) == [3, 0, 0]
+    busy = scaled(
+        engine,
+        tmp_path,
+        waiting=1,
+        horizon_s=100.0,
+        instances=10,
+        kind="keda",
+        min_instances=3,
+        start_instances=3,
+        idle_instances=0,
+        faults=({"kind": "kill_consumers", "at_s": 1.0, "count": 3},),
+    )
+    assert running(busy, 2.0, 16.0, 31.0) == [0, 0, 3]
+
+
+def test_an_idle_count_above_0_fights_with_the_autoscaler(engine: str, tmp_path: Path) -> None:
+    """KEDA takes the second pod every 30 s, and the autoscaler, whose fewest are two, brings it back each time."""
+    result = scaled(
+        engine,
+        tmp_path,
+        waiting=1,
+        horizon_s=300.0,
+        instances=10,
+        kind="keda",
+        min_instances=2,
+        idle_instances=1,
+        start_up_s=5.0,
+        work_s=1.0,
+    )
+    polls = [30.0 * poll for poll in range(1, 10)]
+    assert running(result, *(at_s + 1.0 for at_s in polls)) == [1] * 9
+    assert running(result, *(at_s + 10.0 for at_s in polls)) == [2] * 9
+
+
+def test_a_scaler_does_nothing_while_the_queue_cannot_be_read(engine: str, tmp_path: Path) -> None:
+    """In an outage the number of messages is not known: two pods stay before a backlog of a hundred, until it ends."""
+    outage = {"kind": "outage", "at_s": 10.0, "for_s": 90.0}
+    result = scaled(
+        engine,
+        tmp_path,
+        waiting=100,
+        horizon_s=140.0,
+        instances=50,
+        kind="keda",
+        min_instances=2,
+        faults=(outage,),
+    )
+    assert running(result, 16.0, 99.0, 104.0, 106.0, 121.0) == [2, 2, 2, 6, 12]
+
+
+def test_a_fallback_follows_when_the_threshold_is_passed(engine: str, tmp_path: Path) -> None:
+    """The questions of 15, 30 and 45 s fail; with a threshold of 2 the third brings the six replicas of the fallback.
+
+    Two pods may grow by four in a step, so they are there at once; after the outage the messages decide again.
+    """
+    result = scaled(
+        engine,
+        tmp_path,
+        waiting=100,
+        horizon_s=140.0,
+        instances=50,
+        kind="keda",
+        min_instances=2,
+        faults=({"kind": "outage", "at_s": 10.0, "for_s": 90.0},),
+        fallback={"failure_threshold": 2, "replicas": 6},
+    )
+    assert running(result, 44.0, 46.0, 104.0, 106.0) == [2, 6, 6, 12]
 
 
 @pytest.mark.parametrize(("in_flight", "lost"), [(True, 0), (False, 3)])

@@ -52,7 +52,7 @@ PENDING: Final = _record(
 STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused spent")
 CLIENT: Final = _record("", "tokens")
 BREAKER: Final = _record("open_until_s", "state noted failures trials")
-SCALER: Final = _record("poll_s sync_s active_s", "polls syncs looks wants")
+SCALER: Final = _record("poll_s sync_s active_s", "polls syncs looks wants failures")
 TABLE: Final = _record("", "kind offset count")
 SAMPLER: Final = _record("sample_s", "tick")
 

@@ -11,12 +11,14 @@ from qtune.engine import scaling
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import apart, rare
 from qtune.engine.kernel.fleet import next_change, pay_up, stop
+from qtune.engine.kernel.limits import down_until_s
 from qtune.engine.plan import GONE, RUNNING, STARTING
 
 wanted, settled, stepped = apart(scaling.wanted), apart(scaling.settled), apart(scaling.stepped)
 within, woken = apart(scaling.within), apart(scaling.woken)
 
 NOT_YET = -1
+UNKNOWN = -2
 
 
 @rare()
@@ -46,23 +48,25 @@ def scaler_acts(w, now_s):  # type: ignore[no-untyped-def]
     mask = len(w.look_s) - 1
     w.look_s[row.looks & mask] = now_s
     w.look[row.looks & mask] = b.backlog + (b.in_flight if p.scale_in_flight else 0)
+    if down_until_s(w, now_s) > 0.0:
+        w.look[row.looks & mask] = UNKNOWN
     row.looks += 1
     messages = seen(w, now_s)
     polls, syncs = row.poll_s <= now_s, row.sync_s <= now_s
     if polls:
         row.polls += 1
-        if messages != NOT_YET:
+        if messages >= 0:
             wake(w, messages, now_s)
     if syncs:
         row.syncs += 1
         if messages != NOT_YET:
-            set_number(w, messages, now_s)
+            synchronize(w, messages, now_s)
     next_act(w)
 
 
 @rare(0)
 def seen(w, now_s):  # type: ignore[no-untyped-def]
-    """How many messages the newest look shows that is old enough, or NOT_YET."""
+    """How many messages the newest look shows that is old enough, UNKNOWN in an outage, or NOT_YET."""
     row = w.scaler
     mask = len(w.look_s) - 1
     before_s = now_s - w.plan.scale_lag_s
@@ -90,20 +94,30 @@ def wake(w, messages, now_s):  # type: ignore[no-untyped-def]
         row.active_s = now_s
     idle_s = now_s - row.active_s
     current = current_of(w)
-    number = woken(messages, p.scale_activation, current, p.scale_least, idle_s, p.scale_cooldown_s)
+    number = woken(
+        messages, p.scale_activation, current, p.scale_least, p.scale_asleep, idle_s, p.scale_cooldown_s
+    )
     resize(w, number, current, now_s)
 
 
 @rare()
-def set_number(w, messages, now_s):  # type: ignore[no-untyped-def]
-    """As many consumers as the messages want, with respect to what was wanted lately."""
+def synchronize(w, messages, now_s):  # type: ignore[no-untyped-def]
+    """As many consumers as the messages want, or the fallback when their number is not known for long."""
+    p, row, current = w.plan, w.scaler, current_of(w)
+    if p.scale_poll_s > 0.0 and current == 0:
+        return
+    row.failures = row.failures + 1 if messages == UNKNOWN else 0
+    if messages != UNKNOWN:
+        set_number(w, wanted(messages, p.scale_target, current, p.scale_tolerance), current, now_s)
+    elif p.scale_fallback > 0 and row.failures > p.scale_failures:
+        set_number(w, wanted(p.scale_fallback, 1.0, current, p.scale_tolerance), current, now_s)
+
+
+@rare()
+def set_number(w, want, current, now_s):  # type: ignore[no-untyped-def]
+    """As many consumers as are wanted, with respect to what was wanted lately."""
     p, row = w.plan, w.scaler
-    current, least = current_of(w), p.scale_least
-    if p.scale_poll_s > 0.0:
-        if current == 0:
-            return
-        least = max(least, 1)
-    want = wanted(messages, p.scale_target, current, p.scale_tolerance)
+    least = max(p.scale_least, 1) if p.scale_poll_s > 0.0 else p.scale_least
     note_want(w, now_s, want)
     mask = len(w.want_s) - 1
     low, high = want, want

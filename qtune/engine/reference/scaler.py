@@ -17,14 +17,16 @@ class Scaler:
     """Acts at the multiples of two periods: to wake or put to sleep the whole fleet, and to set its number.
 
     It reads the number of messages as it was ``scale_lag_s`` ago, or a little earlier: the newest of its own looks that
-    is as old. Before the first of these it does nothing.
+    is as old. Before the first of these it does nothing. A look in an outage finds no number, and nothing follows from
+    it, unless there is a fallback.
     """
 
     def __init__(self, model: Model) -> None:
         self.model, self.plan, self.clock = model, model.plan, model.clock
         self.slot = Slot(self.clock, model.slots.scaler)
         self.polls = self.syncs = 1
-        self.looks: list[tuple[float, int]] = []
+        self.looks: list[tuple[float, int | None]] = []
+        self.failures = 0
         self.active_s = -inf
         self.wants: list[tuple[float, int]] = [(0.0, self.current)]
         self.slot.ring_at(self.next_s, self.act)
@@ -52,14 +54,15 @@ class Scaler:
     def act(self) -> None:
         """Look; then wake the fleet or put it to sleep, and then set the number."""
         now_s, broker = self.clock.now, self.model.broker
-        self.looks.append((now_s, broker.backlog + (broker.in_flight if self.plan.scale_in_flight else 0)))
+        there = broker.backlog + (broker.in_flight if self.plan.scale_in_flight else 0)
+        self.looks.append((now_s, None if broker.limits.down_until_s(now_s) else there))
         seen = [messages for at_s, messages in self.looks if at_s <= now_s - self.plan.scale_lag_s]
         polls, syncs = self.poll_s <= now_s, self.sync_s <= now_s
         self.polls, self.syncs = self.polls + polls, self.syncs + syncs
-        if seen and polls:
+        if seen and polls and seen[-1] is not None:
             self.wake(seen[-1])
         if seen and syncs:
-            self.set_number(seen[-1])
+            self.synchronize(seen[-1])
         self.slot.ring_at(self.next_s, self.act)
 
     def wake(self, messages: int) -> None:
@@ -70,19 +73,31 @@ class Scaler:
         idle_s = now_s - self.active_s
         self.resize(
             scaling.woken(
-                messages, plan.scale_activation, current, plan.scale_least, idle_s, plan.scale_cooldown_s
+                messages,
+                plan.scale_activation,
+                current,
+                plan.scale_least,
+                plan.scale_asleep,
+                idle_s,
+                plan.scale_cooldown_s,
             )
         )
 
-    def set_number(self, messages: int) -> None:
-        """As many consumers as the messages want, with respect to what was wanted lately."""
+    def synchronize(self, messages: int | None) -> None:
+        """As many consumers as the messages want, or the fallback when their number is not known for long."""
+        plan, current = self.plan, self.current
+        if plan.scale_poll_s and not current:
+            return
+        self.failures = 0 if messages is not None else self.failures + 1
+        if messages is not None:
+            self.set_number(scaling.wanted(messages, plan.scale_target, current, plan.scale_tolerance))
+        elif plan.scale_fallback and self.failures > plan.scale_failures:
+            self.set_number(scaling.wanted(plan.scale_fallback, 1.0, current, plan.scale_tolerance))
+
+    def set_number(self, want: int) -> None:
+        """As many consumers as are wanted, with respect to what was wanted lately."""
         plan, current, now_s = self.plan, self.current, self.clock.now
-        least = plan.scale_least
-        if plan.scale_poll_s:
-            if not current:
-                return
-            least = max(least, 1)
-        want = scaling.wanted(messages, plan.scale_target, current, plan.scale_tolerance)
+        least = max(plan.scale_least, 1) if plan.scale_poll_s else plan.scale_least
         self.wants.append((now_s, want))
         low = [n for at_s, n in self.wants if at_s > now_s - plan.scale_up_window_s] or [want]
         high = [n for at_s, n in self.wants if at_s > now_s - plan.scale_down_window_s] or [want]
