@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 import threading
 import time
@@ -44,6 +45,7 @@ class Door:
 
     def __init__(self, broker: Broker, store: Store | None) -> None:
         self.broker, self._store = broker, store
+        self.process = os.getpid()
         self._lock = threading.Lock()
         self._due_changed = threading.Condition(self._lock)
         self._wakes_s = math.inf
@@ -272,11 +274,11 @@ class MemoryAdapter(QueueAdapter):
     @property
     def door(self) -> Door:
         """The queue itself, in the process that made it."""
-        try:
-            return _DOORS[self.used_name]
-        except KeyError:
+        door = _DOORS.get(self.used_name)
+        if door is None or door.process != os.getpid():  # a forked process has a copy, which nobody else sees
             text = f"this process has no queue {self.used_name!r} in memory"
-            raise BrokerDown(f"{text}: create it here, where its senders and receivers are") from None
+            raise BrokerDown(f"{text}: create it here, where its senders and receivers are")
+        return door
 
     def depth(self) -> Depth:
         """What the broker counts, exactly."""

@@ -54,18 +54,28 @@ class Store:
         self._states: dict[str, bytes | None] = {}
         try:
             self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.0)
-            self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._file.execute("PRAGMA journal_mode = WAL")
-            self._file.execute("PRAGMA synchronous = FULL")
-            [(version,)] = self._file.execute("PRAGMA user_version")
-            if version not in (0, _VERSION):
-                raise self._unusable(
-                    f"it is of version {version} of this format, and this qtune knows {_VERSION}"
-                )
-            self._file.executescript(f"BEGIN EXCLUSIVE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT")
-            self._written = {number for (number,) in self._file.execute("SELECT number FROM messages")}
         except sqlite3.Error as error:
             raise self._unusable(str(error)) from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._file.close()
+            raise self._unusable(str(error)) from error
+        except InputError:
+            self._file.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._file.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._file.execute("PRAGMA journal_mode = WAL")
+        self._file.execute("PRAGMA synchronous = FULL")
+        [(version,)] = self._file.execute("PRAGMA user_version")
+        if version not in (0, _VERSION):
+            raise self._unusable(
+                f"it is of version {version} of this format, and this qtune knows {_VERSION}"
+            )
+        self._file.executescript(f"BEGIN EXCLUSIVE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT")
+        self._written = {number for (number,) in self._file.execute("SELECT number FROM messages")}
 
     def _unusable(self, why: str) -> InputError:
         message = (

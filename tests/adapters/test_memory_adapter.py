@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -157,3 +159,22 @@ def test_a_file_is_of_one_process_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="end the process that has it open"):
         MemoryAdapter(existing=f"{tmp_path}/./queue.sqlite").create()
     first.remove()
+
+
+def test_a_forked_process_is_told_that_it_has_only_a_copy() -> None:
+    """What it would send there nobody would ever receive."""
+    code = (
+        "import os\n"
+        "from qtune.adapters.memory import MemoryAdapter\n"
+        "from qtune.errors import BrokerDown\n"
+        "queue = MemoryAdapter()\n"
+        "queue.create()\n"
+        "if (child := os.fork()) == 0:\n"
+        "    try: queue.sender()\n"
+        "    except BrokerDown: os._exit(7)\n"
+        "    os._exit(0)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "queue.remove()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"7\n"

@@ -21,8 +21,9 @@ from botocore.awsrequest import AWSResponse
 
 from qtune.adapters.base import Outgoing
 from qtune.adapters.sqs import SqsAdapter
+from qtune.consumer import Consumers
 from qtune.errors import BrokerDown, InputError, ProviderFailure, Throttled
-from qtune.providers.sqs import SqsQueue
+from qtune.providers.sqs import SQS, SqsQueue
 
 SECRET = "a-secret-that-nobody-may-see"
 
@@ -166,9 +167,12 @@ def test_sqs_counts_whole_seconds(field: str) -> None:
 
 @only(Sqs)
 def test_a_wait_that_is_not_of_whole_seconds_is_refused(queue: SqsAdapter) -> None:
-    """The service would refuse it too, less plainly."""
+    """A client that would wait so is refused when it connects, and a call when it is made."""
     with pytest.raises(InputError, match="whole seconds"):
         queue.receiver().receive(1, 0.5)
+    behaviour = SQS.behaviour(queue.queue, Consumers(workers=1, receive_wait_s=0.5))
+    with pytest.raises(InputError, match="whole seconds"):
+        queue.receiver(behaviour)
 
 
 @only(Sqs, SqsFifo)

@@ -64,7 +64,9 @@ def test_numbers_go_on_when_the_queue_was_emptied(tmp_path: Path) -> None:
     broker.send(Message(body=b""))
     broker.settle(poll(broker)[0].token, "completed")
     close(broker)
-    assert opened(tmp_path / "queue").send(Message(body=b"")) == 2
+    broker = opened(tmp_path / "queue")
+    assert broker.send(Message(body=b"")) == 2
+    close(broker)
 
 
 def test_what_was_locked_is_ready_again_and_its_delivery_counts(tmp_path: Path) -> None:
@@ -84,7 +86,9 @@ def test_what_was_locked_is_ready_again_and_its_delivery_counts(tmp_path: Path) 
     assert [(d.message.number, d.delivery_no) for d in poll(broker, 9)] == [(2, 2), (3, 2)]
     assert broker.counts().dead_lettered == 1
     close(broker)
-    assert opened(file, max_deliveries=2).counts().dead_lettered == 3
+    broker = opened(file, max_deliveries=2)
+    assert broker.counts().dead_lettered == 3
+    close(broker)
 
 
 def test_messages_set_aside_dead_letters_and_states_of_sessions_are_kept(tmp_path: Path) -> None:
@@ -242,5 +246,7 @@ def test_never_is_kept_as_never(tmp_path: Path) -> None:
     broker = opened(tmp_path / "queue")
     broker.send(Message(body=b""))
     close(broker)
-    [message] = opened(tmp_path / "queue").peek()
+    broker = opened(tmp_path / "queue")
+    [message] = broker.peek()
     assert (message.expires_s, message.visible_s) == (math.inf, -math.inf)
+    close(broker)

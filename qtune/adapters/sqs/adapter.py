@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from qtune.adapters.base import Depth, QueueAdapter
-from qtune.adapters.sqs.connections import Place, SqsReceiver, SqsSender
+from qtune.adapters.sqs.connections import Place, SqsReceiver, SqsSender, check_wait
 from qtune.adapters.sqs.service import QueueMissing, answers, client_of
 from qtune.errors import InputError, Problem
 from qtune.providers.base import ReceiveBehaviour
@@ -218,5 +218,7 @@ class SqsAdapter(QueueAdapter):
         return SqsSender(self._place())
 
     def receiver(self, behaviour: ReceiveBehaviour | None = None) -> SqsReceiver:
-        """It polls as it is called; nothing of the client's behaviour is set beforehand."""
+        """It polls as it is called; of the client's behaviour only its wait is looked at, which SQS may not take."""
+        if behaviour is not None:
+            check_wait(behaviour.wait_s)
         return SqsReceiver(self._place())

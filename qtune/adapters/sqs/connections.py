@@ -61,6 +61,13 @@ def _as_bytes(text: str, how: str) -> bytes:
     return b"" if text == "=" else base64.b64decode(text)
 
 
+def check_wait(wait_s: float) -> None:
+    """InputError for a wait that is not of whole seconds (API reference, ReceiveMessage, WaitTimeSeconds)."""
+    if wait_s != int(wait_s):
+        text = "SQS waits for whole seconds (WaitTimeSeconds): use 0s, 1s, ... 20s"
+        raise InputError(Problem(where="consumers.receive_wait", value=f"{wait_s}s", message=text))
+
+
 class SqsSender:
     """Sends one message with SendMessage, and more with SendMessageBatch."""
 
@@ -93,9 +100,7 @@ class SqsReceiver:
     def receive(self, most: int, wait_s: float) -> list[Received]:
         """At most ten; the wait is of whole seconds, at most 20."""
         place = self._place
-        if wait_s != int(wait_s):
-            text = "SQS waits for whole seconds (WaitTimeSeconds): use 0s, 1s, ... 20s"
-            raise InputError(Problem(where="receive_wait", value=f"{wait_s}s", message=text))
+        check_wait(wait_s)
         with answers("ReceiveMessage"):
             answer = place.client.receive_message(
                 QueueUrl=place.url,
