@@ -23,6 +23,17 @@ _STARTING_S: Final = 60.0
 _STOPPING_S: Final = 5.0
 _PORTS_TRIED: Final = 5
 
+_MINISTACK: Final = """
+import os, signal, threading
+def end_with_the_starter():
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=end_with_the_starter, daemon=True).start()
+from ministack.app import main
+main()
+"""
+"""What the process runs: it ends when its standard input does, which even a killed starter closes."""
+
 
 class SqsEmulator:
     """One ministack, reachable from this machine only.
@@ -88,6 +99,8 @@ class SqsEmulator:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
         with self._said as said:
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines()
@@ -132,9 +145,9 @@ def _started(port: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
         "LOG_LEVEL": "WARNING",
     }
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "ministack"],
+        [sys.executable, "-P", "-c", _MINISTACK],
         env={**os.environ, **settings},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=said,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C is for whoever started it, who ends it then

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,25 @@ def test_the_command_prints_its_address_and_ends_when_told_to(end: signal.Signal
     assert (rest, complaint, process.returncode) == (b"", b"", 0)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((LOOPBACK, int(endpoint_url.rpartition(":")[2])))
+
+
+def test_the_server_ends_even_when_its_starter_is_killed() -> None:
+    """A command that gets SIGKILL cannot end anything, and still leaves nothing behind."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "qtune", "emulator", "sqs"], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().decode().strip().rpartition(":")[2])
+        process.kill()
+    end_s = time.monotonic() + 20.0
+    while (answers := _answers(port)) and time.monotonic() < end_s:
+        time.sleep(0.1)
+    assert not answers
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
