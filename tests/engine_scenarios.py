@@ -187,7 +187,12 @@ def _handler(pick: Pick, service_s: float, queue: Section, consumers: Section) -
     brings, polling = consumers.get("receive_batch", 1), consumers.get("polling")
     brings = 10 if "adaptive_batch" in consumers else brings
     ordered = queue.get("type") == "fifo" and consumers.get("keep_group_order") is not False
-    can = brings > 1 and not ordered and polling != "permits" and consumers.get("client") != "azure-processor"
+    can = (
+        brings > 1
+        and not ordered
+        and polling != "permits"
+        and consumers.get("client") not in ("azure-processor", "azure-functions")
+    )
     if not can or pick(False, False, True):
         return {"takes": "message", "cpu_share": pick(0.0, 0.0, 0.4), **_breaker(pick, service_s)}
     failure = pick("whole", "partial")
@@ -270,7 +275,7 @@ def _with_sessions(pick: Pick, queue: Section, consumers: Section, workers: int)
     """The same with sessions, which only one client has."""
     renewal = consumers["renewal"] and {"max_s": consumers["renewal"]["max_s"]}
     held: Section = {
-        "client": "azure-processor",
+        "client": pick("azure-processor", "azure-functions"),
         "prefetch": pick(0, 0, 5),
         "settle": pick("each", "concurrent"),
         "sessions": pick(None, workers, workers // 2 or 1),
@@ -286,7 +291,7 @@ def _servicebus_client(pick: Pick) -> Section:
     if client == "azure-processor":
         credit = pick("settled", "taken")
         return {
-            "client": client,
+            "client": pick(client, "azure-functions"),
             "prefetch": pick(0, 2, 20),
             "credit_returned": credit,
             "settle": pick("each", "concurrent"),

@@ -128,6 +128,22 @@ def test_the_processor_keeps_credit_standing() -> None:
     assert receive(PREMIUM, *fields, **taken, prefetch=50) == ("link_sliding", 1, 50, 50, "taken")
 
 
+def test_the_host_of_functions_is_a_processor_that_renews() -> None:
+    """It has a processor's link, and renews its locks for 5 min unless it is told for how long."""
+    host, processor = {"client": "azure-functions"}, {"client": "azure-processor"}
+    fields = ("discipline", *IN_HAND, "renew_after_s")
+    same = receive(PREMIUM, *fields, **processor, renewal=Renewal(max_s=300.0))
+    assert receive(PREMIUM, *fields, "renewers", "renew_max_s", **host) == (*same, 8, 300.0)
+    assert receive(PREMIUM, "renewers", **processor) == (0,)
+    asked = receive(PREMIUM, "renewers", "renew_max_s", **host, renewal=Renewal(max_s=60.0, renewers=2))
+    assert asked == (2, 60.0)
+    held = scenario(PREMIUM, **host).with_(
+        queue={"requires_session": True}, groups={"kind": "even", "count": 100}, consumers={"sessions": 4}
+    )
+    behaviour = held.behaviour()
+    assert (behaviour.receivers, behaviour.renews_sessions, behaviour.renew_max_s) == (4, True, 300.0)
+
+
 def test_settlement_costs_a_round_trip_only_since_7_15() -> None:
     """Before 7.15 settlements were sent and not waited for, which is what "concurrent" says."""
     assert receive(PREMIUM, "settle", client="azure-servicebus-7.15") == ("each",)

@@ -18,6 +18,7 @@ from qtune.providers.rules import (
     source_text,
     within,
 )
+from qtune.providers.servicebus_functions import host_defaults, with_functions
 from qtune.providers.servicebus_rules import RULES
 from qtune.providers.servicebus_sessions import session_fields, sessions_go_with_the_queue
 from qtune.records import Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds, YesOrNo
@@ -297,7 +298,7 @@ class ServiceBus(Provider):
     queue_type = ServiceBusQueue
     limits = LIMITS
     rules = RULES
-    clients = CLIENTS
+    clients = with_functions(CLIENTS)
     default_client = "azure-servicebus-7.15"
     default_model = "servicebus"
     checks = (
@@ -342,7 +343,7 @@ class ServiceBus(Provider):
 
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
         """One receiver a worker with bursts of credit (Python), or one sliding link (processor)."""
-        traits = self.clients[consumers.client or self.default_client]
+        traits, consumers = self.clients[consumers.client or self.default_client], host_defaults(consumers)
         shared = {
             "discipline": traits.discipline,
             "prefetch": consumers.prefetch or 0,

@@ -235,9 +235,19 @@ RULES: tuple[Rule, ...] = (
         _FUNCTIONS,
         setting="scaling",
     ),
+    modelled(
+        "Azure Functions: a host dispatches single messages or sessions by a processor, and renews locks for 5 min",
+        _FUNCTIONS,
+        setting="consumers.client",
+    ),
     not_modelled(
-        "Azure Functions: 16 calls a core, 8 sessions, batches of up to 1,000, waits for a batch",
-        "consumers are processes; of the settings of a host only those that a scenario names",
+        "Azure Functions: 16 calls a core and 8 sessions by default",
+        "a scenario says how many workers and sessions an instance has: write the host's numbers there",
+        _FUNCTIONS,
+    ),
+    not_modelled(
+        "Azure Functions: batches of up to maxMessageBatchSize, which wait to have minMessageBatchSize",
+        "how its receives share a batch among them is not stated; hosts dispatch single messages here",
         _FUNCTIONS,
     ),
     not_modelled(

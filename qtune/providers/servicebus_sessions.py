@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from qtune.consumer import Consumers
+from qtune.providers.servicebus_functions import FUNCTIONS
 from qtune.records import Complaint
 
 TRY_TIMEOUT_S: Final = 60.0
@@ -34,10 +35,8 @@ def sessions_go_with_the_queue(scenario: Any) -> Iterator[Complaint]:
 
 
 def _of_the_client(consumers: Consumers) -> Iterator[Complaint]:
-    if consumers.client != "azure-processor":
-        message = (
-            "of the clients only azure-processor is simulated with sessions: set client: azure-processor"
-        )
+    if consumers.client not in ("azure-processor", FUNCTIONS):
+        message = f"of the clients only azure-processor and {FUNCTIONS} are simulated with sessions: set one of them"
         yield Complaint(path="consumers.client", message=message)
     if consumers.sessions is not None and consumers.workers % consumers.sessions:
         message = f"each session has the same number of calls at a time, so it divides workers ({consumers.workers})"

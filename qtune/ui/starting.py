@@ -63,7 +63,7 @@ queue:
 consumers:
   instances: 2
   workers: 4               # concurrent handlers in each instance, each with a receiver of its own
-  client: azure-servicebus-7.15  # also azure-servicebus-7.14 and azure-processor, which behave otherwise
+  client: azure-servicebus-7.15  # also azure-servicebus-7.14, azure-processor, azure-functions: they behave otherwise
   prefetch: 0              # messages that wait in the client while their locks run
   settle: each             # concurrent: do not wait for the broker's answer
   # renewal: {max: 5min}   # AutoLockRenewer

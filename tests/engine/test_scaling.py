@@ -253,6 +253,29 @@ def test_lambda_adds_three_hundred_a_minute(engine: str, tmp_path: Path) -> None
     assert running(result, 59.0, 61.0, 121.0, 181.0) == [5, 305, 605, 700]
 
 
+def test_a_mapping_of_a_fifo_queue_works_on_one_batch_of_a_group_at_a_time(
+    engine: str, tmp_path: Path
+) -> None:
+    """Six groups keep six of ten concurrent batches at work: the fewer of active groups and MaximumConcurrency."""
+    result = simulate(
+        Scenario(
+            arrivals={"kind": "burst_at_once", "messages": 600},
+            service_time={"family": "constant", "mean_s": 1.0},
+            groups={"kind": "even", "count": 6},
+            queue={"provider": "sqs", "type": "fifo", "visibility_timeout_s": 600.0},
+            consumers={"instances": 10, "workers": 1, "receive_wait_s": 20.0},
+            scaling={"kind": "lambda"},
+            horizon_s=70.0,
+            model=write_model(tmp_path, "sqs"),
+        ),
+        engine=engine,  # type: ignore[arg-type]
+    )
+    started = result.deliveries[~np.isnan(result.deliveries["started_s"])]
+    scaled_out = started[started["started_s"] > 61.0]
+    assert running(result, 59.0, 61.0) == [5, 10]
+    assert np.unique(scaled_out["started_s"], return_counts=True)[1].max() == 6
+
+
 def test_messages_outlive_their_retention_while_no_consumer_runs(engine: str, tmp_path: Path) -> None:
     """Consumers that are away for 50 h with a retention of 24 h lose 26 of the 50 hours: 52 %."""
     hour_s = 3_600.0

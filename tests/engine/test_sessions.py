@@ -230,7 +230,7 @@ def test_a_session_may_have_several_calls_at_a_time(engine: str) -> None:
     ("changes", "message"),
     [
         ({"groups": None}, "belongs to one"),
-        ({"consumers": {"workers": 2}}, "only azure-processor is simulated with sessions"),
+        ({"consumers": {"workers": 2}}, "only azure-processor and azure-functions are simulated"),
         ({"consumers": {"client": "azure-processor", "workers": 4, "sessions": 3}}, "divides workers"),
         (
             {"consumers": {"client": "azure-processor", "workers": 4, "credit_returned": "taken"}},
