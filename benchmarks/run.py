@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, tuple[str, str, str]] = {
     "memory": ("footprint", "measure_memory", "peak memory of long runs"),
     "digest": ("footprint", "compare_digest", "speed with and without rows"),
     "start": ("footprint", "measure_start", "start-up of the package and the command line"),
+    "servicebus": ("servicebus", "compare_round_trips", "the emulator's round trips, and the SDK's"),
     "recommend": ("footprint", "measure_recommend", "the wait for a recommendation"),
 }
 

@@ -192,6 +192,23 @@ def test_the_network_takes_the_time_it_is_told_to(emulator: ServiceBusEmulator) 
         assert time.monotonic() - started_s >= 0.2
 
 
+def test_a_network_that_gets_faster_keeps_the_order(emulator: ServiceBusEmulator) -> None:
+    """What is on its way is not overtaken by what is sent later."""
+    with Wire(emulator) as wire:
+        wire.begin()
+        names = [f"link {number}" for number in range(6)]
+        for number, name in enumerate(names):
+            emulator.faults.rtt_s = 0.3 - 0.06 * number
+            wire.say(frame_bytes(0, Attach(name, number, role=True, source=Described(ULong(0x28), ["q"]))))
+            time.sleep(0.01)
+        heard: list[str] = []
+        while len(heard) < len(names):
+            heard += [
+                frame.performative.name for frame in wire.hear() if isinstance(frame.performative, Attach)
+            ]
+    assert heard == names
+
+
 def test_every_so_many_sends_are_refused_as_busy(emulator: ServiceBusEmulator) -> None:
     """A send whose turn it is gets what a throttled namespace says; the others go through."""
     emulator.faults.server_busy_every = 3

@@ -33,22 +33,30 @@ _SMALLEST_FRAME_BYTES = 512  # the standard's, which every peer takes
 
 
 class Way:
-    """One direction of a network: what goes in comes out later, in order, also when the delay changes meanwhile."""
+    """One direction of a network: what goes in comes out later, in order, also when the delay changes meanwhile.
+
+    late_s: how much later than it should the last bytes came out, since timers are not exact.
+    """
 
     def __init__(self, arrive: Callable[[bytes], None]) -> None:
         self._arrive = arrive
-        self.carries: deque[bytes] = deque()
+        self.carries: deque[tuple[float, bytes]] = deque()
+        self.late_s = 0.0
 
     def carry(self, data: bytes, delay_s: float) -> None:
         """Hand bytes on after a delay."""
         if delay_s > 0 or self.carries:
-            self.carries.append(data)
-            asyncio.get_running_loop().call_later(delay_s, self._hand_on)
+            loop = asyncio.get_running_loop()
+            due_s = loop.time() + delay_s
+            self.carries.append((due_s, data))
+            loop.call_at(due_s, self._hand_on)
         else:
             self._arrive(data)
 
     def _hand_on(self) -> None:
-        self._arrive(self.carries.popleft())
+        due_s, data = self.carries.popleft()
+        self.late_s = asyncio.get_running_loop().time() - due_s
+        self._arrive(data)
 
 
 class Connection:
@@ -82,7 +90,8 @@ class Connection:
 
     def _flush(self) -> None:
         data, self._out = b"".join(self._out), []
-        self._outward.carry(data, self.namespace.faults.rtt_s / 2.0)
+        late_s, self._inward.late_s = self._inward.late_s, 0.0
+        self._outward.carry(data, max(0.0, self.namespace.faults.rtt_s / 2.0 - late_s))
 
     def _write(self, data: bytes) -> None:
         if not self.transport.is_closing():
@@ -91,7 +100,7 @@ class Connection:
                 self.transport.close()
 
     def received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Bytes have come; they are looked at when half a round trip has passed."""
         self._inward.carry(data, self.namespace.faults.rtt_s / 2.0)
 
     def _read(self, data: bytes) -> None:
