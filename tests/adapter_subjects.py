@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import boto3
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
-from qtune.adapters.base import QueueAdapter
+from qtune.adapters.base import QueueAdapter, Receiver
 from qtune.adapters.memory import MemoryAdapter
 from qtune.adapters.servicebus import ServiceBusAdapter
 from qtune.adapters.sqs import SqsAdapter
 from qtune.broker import Message
+from qtune.consumer import Consumers
 from qtune.emulators.servicebus import ServiceBusEmulator
 from qtune.emulators.sqs import SqsEmulator
+from qtune.providers.base import ReceiveBehaviour
 from qtune.providers.memory import MemoryQueue
-from qtune.providers.servicebus import ServiceBusQueue
+from qtune.providers.servicebus import SERVICEBUS, ServiceBusQueue
 from qtune.providers.sqs import SqsQueue
 
 
@@ -131,6 +133,28 @@ class ServiceBus(Subject):
             sender.send_messages(ServiceBusMessage("foreign", session_id="s"))
 
 
+class ServiceBusOverlapping(ServiceBus):
+    """The same with settlements that overlap, over the SDK's client for asyncio."""
+
+    name = "servicebus-overlapping"
+    is_slow = True
+
+    def adapter(self, *, lock_s: float = 30.0, max_deliveries: int = 3) -> Overlapping:
+        """With receivers of that kind."""
+        made = super().adapter(lock_s=lock_s, max_deliveries=max_deliveries)
+        return Overlapping(queue=made.queue, emulator=made.emulator, max_attempts=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlapping(ServiceBusAdapter):
+    """An adapter whose plain receivers settle concurrently."""
+
+    def receiver(self, behaviour: ReceiveBehaviour | None = None) -> Receiver:
+        """As for a scenario with ``settle: concurrent``."""
+        concurrent = SERVICEBUS.behaviour(self.queue, Consumers(workers=1, settle="concurrent"))
+        return super().receiver(behaviour or concurrent)
+
+
 class ServiceBusSessions(ServiceBus):
     """The same with sessions."""
 
@@ -235,5 +259,6 @@ SUBJECTS: tuple[type[Subject], ...] = (
     Moto,
     MotoFifo,
     ServiceBus,
+    ServiceBusOverlapping,
     ServiceBusSessions,
 )

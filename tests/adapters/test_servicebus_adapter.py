@@ -230,3 +230,29 @@ def test_waiting_is_at_least_what_the_sdk_can_wait(emulator: ServiceBusEmulator)
         assert time.monotonic() - started_s >= 0.19
         send(adapter, 1)
         assert len(receiver.receive(1, 0.0)) == 1
+
+
+def test_settlements_overlap_where_the_scenario_says_so(emulator: ServiceBusEmulator) -> None:
+    """With `settle: concurrent` all of a lot are on their way at once; without it each waits for the one before."""
+    adapter = adapter_at(emulator)
+    send(adapter, 40)
+    behaviours = [
+        SERVICEBUS.behaviour(adapter.queue, Consumers(workers=1, settle=settle))
+        for settle in ("concurrent", "each")
+    ]
+    taken_s = []
+    for behaviour in behaviours:
+        with closing(adapter.receiver(behaviour)) as receiver:
+            lot = []
+            while len(lot) < 20:
+                lot += receiver.receive(20 - len(lot), 5.0)
+            emulator.faults.rtt_s = 0.05
+            started_s = time.monotonic()
+            assert receiver.complete(lot) == (True,) * 20
+            taken_s.append(time.monotonic() - started_s)
+            emulator.faults.rtt_s = 0.0
+    if sdk_version() >= (7, 15):  # before, no settlement waits
+        assert taken_s[1] >= 20 * 0.05
+        assert taken_s[0] < taken_s[1]
+    while emulator.counters()["queues"][adapter.name]["completed"] < 40:
+        time.sleep(0.05)

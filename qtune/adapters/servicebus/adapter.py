@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, ClassVar
 
-from qtune.adapters.base import Depth, QueueAdapter
+from qtune.adapters.base import Depth, QueueAdapter, Receiver
 from qtune.adapters.servicebus.emptying import delete_all
+from qtune.adapters.servicebus.overlapping import OverlappingReceiver
 from qtune.adapters.servicebus.place import Place
 from qtune.adapters.servicebus.receiving import ServiceBusReceiver
 from qtune.adapters.servicebus.sending import ServiceBusSender
@@ -30,8 +31,9 @@ class ServiceBusAdapter(QueueAdapter):
     retry_mode, max_attempts: of the SDK's own retries: "exponential" or "fixed", and so many attempts, the first one
         included.
 
-    It uses the synchronous client. A receiver of the SDK is used by one thread at a time (README of azure-servicebus,
-    Thread safety), so each worker needs a receiver of its own, which is one connection.
+    It uses the synchronous client, and that for asyncio only where settlements overlap (``settle: concurrent``), which the
+    synchronous one cannot do. A receiver of the SDK is used by one thread at a time (README of azure-servicebus, Thread
+    safety), so each worker needs a receiver of its own, which is one connection.
     """
 
     provider: ClassVar[str] = "servicebus"
@@ -68,12 +70,14 @@ class ServiceBusAdapter(QueueAdapter):
         """One connection, opened now."""
         return ServiceBusSender(self.place.client(self._retries), self.used_name)
 
-    def receiver(self, behaviour: ReceiveBehaviour | None = None) -> ServiceBusReceiver | SessionReceiver:
+    def receiver(self, behaviour: ReceiveBehaviour | None = None) -> Receiver:
         """One connection, opened now; on a queue with sessions, one for each session, opened when that is asked for.
 
         On a queue with sessions the SDK repeats no call, because it would repeat the wait for a session too.
         """
         prefetch = 0 if behaviour is None else behaviour.prefetch
+        if behaviour is not None and behaviour.settle == "concurrent" and not self.queue.requires_session:
+            return OverlappingReceiver(self.place, self._retries, self.used_name, prefetch)
         if not self.queue.requires_session:
             return ServiceBusReceiver(self.place.client(self._retries), self.used_name, prefetch)
         idle_s = 0.0 if behaviour is None else behaviour.session_idle_s

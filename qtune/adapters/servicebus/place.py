@@ -24,6 +24,7 @@ from qtune.providers.servicebus import ServiceBusQueue
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusClient
+    from azure.servicebus.aio import ServiceBusClient as AioClient
     from azure.servicebus.management import ServiceBusAdministrationClient
 
 VARIABLE = "SERVICEBUS_CONNECTION_STRING"
@@ -51,15 +52,21 @@ class Place:
 
     def client(self, retries: Mapping[str, Any]) -> ServiceBusClient:
         """A client of the SDK, which connects when it must."""
-        client = _sdk("servicebus").ServiceBusClient
+        made: ServiceBusClient = self._client("", retries)
+        return made
+
+    def aio_client(self, retries: Mapping[str, Any]) -> AioClient:
+        """The same of the SDK's other half, for asyncio."""
+        made: AioClient = self._client(".aio", retries)
+        return made
+
+    def _client(self, half: str, retries: Mapping[str, Any]) -> Any:
+        client = _sdk(f"servicebus{half}").ServiceBusClient
         options = {"try_timeout": _ATTEMPT_S, **retries} if sdk_version() >= (7, 15) else retries
         with told("connecting"):
-            made: ServiceBusClient = (
-                client.from_connection_string(self._connection_string(), **options)
-                if self.namespace is None
-                else client(self.namespace, _identity(), **options)
-            )
-        return made
+            if self.namespace is None:
+                return client.from_connection_string(self._connection_string(), **options)
+            return client(self.namespace, _identity(half), **options)
 
     def _connection_string(self) -> str:
         if self.emulator is not None:
@@ -160,9 +167,9 @@ def _sdk(module: str) -> Any:
         raise _not_installed(_SDK) from None
 
 
-def _identity() -> Any:
+def _identity(half: str = "") -> Any:
     """Whoever this process may act as, by the environment, the machine or a signed-in user."""
-    return _sdk("identity").DefaultAzureCredential()
+    return _sdk(f"identity{half}").DefaultAzureCredential()
 
 
 def _not_installed(package: str) -> InputError:

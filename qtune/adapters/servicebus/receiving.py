@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from qtune.adapters.base import Received, not_of_this_run
@@ -26,21 +27,34 @@ class Handle:
     message: ServiceBusReceivedMessage
 
 
-def received_of(receiver: SdkReceiver, message: ServiceBusReceivedMessage, queue: str) -> Received:
-    """A delivery in the adapter's words. ProviderFailure: it is not of this run; it is given back."""
+def number_of(message: ServiceBusReceivedMessage) -> int | None:
+    """The number of a message in its run; None: it is not of this run."""
     properties = message.application_properties or {}
     number = properties.get(NUMBER.encode(), properties.get(NUMBER))
-    if not isinstance(number, int):
+    return number if isinstance(number, int) else None
+
+
+def received_of(receiver: SdkReceiver, message: ServiceBusReceivedMessage, queue: str) -> Received:
+    """A delivery in the adapter's words. ProviderFailure: it is not of this run; it is given back."""
+    number = number_of(message)
+    if number is None:
         receiver.abandon_message(message)
         raise not_of_this_run(queue)
     end = message.locked_until_utc if receiver.session is None else receiver.session.locked_until_utc
+    return delivery_of(message, number, end, Handle(receiver=receiver, message=message))
+
+
+def delivery_of(
+    message: ServiceBusReceivedMessage, number: int, lock_end: datetime | None, handle: object
+) -> Received:
+    """A delivery in the adapter's words."""
     return Received(
         number=number,
         delivery_no=None if message.delivery_count is None else message.delivery_count + 1,
         body=b"".join(message.body),
         group=message.session_id,
-        lock_end_s=None if end is None else end.timestamp(),
-        handle=Handle(receiver=receiver, message=message),
+        lock_end_s=None if lock_end is None else lock_end.timestamp(),
+        handle=handle,
     )
 
 
