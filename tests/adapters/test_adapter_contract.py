@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -307,7 +308,14 @@ def test_consumers_of_another_process_find_the_queue_unless_it_is_of_one_process
         "except ProviderFailure as failure: print(type(failure).__name__)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], input=pickle.dumps(queue), capture_output=True, check=True
+        [sys.executable, "-c", code],
+        input=pickle.dumps(queue),
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },  # a subject may have an adapter of its own
+        capture_output=True,
+        check=True,
     )
     assert done.stdout.decode().strip() == ("BrokerDown" if queue.in_process else "[5] (True,)")
 

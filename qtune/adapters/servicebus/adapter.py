@@ -31,9 +31,9 @@ class ServiceBusAdapter(QueueAdapter):
     retry_mode, max_attempts: of the SDK's own retries: "exponential" or "fixed", and so many attempts, the first one
         included.
 
-    It uses the synchronous client, and that for asyncio only where settlements overlap (``settle: concurrent``), which the
-    synchronous one cannot do. A receiver of the SDK is used by one thread at a time (README of azure-servicebus, Thread
-    safety), so each worker needs a receiver of its own, which is one connection.
+    It uses the synchronous client, and the one for asyncio only where settlements overlap (``settle: concurrent``),
+    which the synchronous one cannot do. A receiver of the SDK is used by one thread at a time (README of
+    azure-servicebus, Thread safety), so each worker needs a receiver of its own, which is one connection.
     """
 
     provider: ClassVar[str] = "servicebus"

@@ -1,7 +1,7 @@
 """The receiver whose settlements overlap: over the SDK's client for asyncio, on an event loop of its own.
 
-From azure-servicebus 7.15 on a settlement is a round trip. The synchronous client makes them one after the other; that for
-asyncio has any number of them on their way over one link.
+From azure-servicebus 7.15 on a settlement is a round trip. The synchronous client makes them one after the other; the
+one for asyncio has any number of them on their way over one link.
 """
 
 from __future__ import annotations
