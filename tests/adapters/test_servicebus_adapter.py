@@ -254,5 +254,9 @@ def test_settlements_overlap_where_the_scenario_says_so(emulator: ServiceBusEmul
     if sdk_version() >= (7, 15):  # before, no settlement waits
         assert taken_s[1] >= 20 * 0.05
         assert taken_s[0] < taken_s[1]
-    while emulator.counters()["queues"][adapter.name]["completed"] < 40:
+    end_s = time.monotonic() + 20.0
+    while (
+        done := emulator.counters()["queues"][adapter.name]["completed"]
+    ) < 40 and time.monotonic() < end_s:
         time.sleep(0.05)
+    assert done == 40

@@ -209,6 +209,19 @@ def test_a_network_that_gets_faster_keeps_the_order(emulator: ServiceBusEmulator
     assert heard == names
 
 
+def test_what_was_sent_before_the_end_arrives(emulator: ServiceBusEmulator) -> None:
+    """A client that sends and hangs up at once has sent, however long the way is."""
+    with Wire(emulator) as wire:
+        wire.begin()
+        wire.say(frame_bytes(0, Attach("s", 0, role=False, target=Described(ULong(0x29), ["q"]))))
+        wire.hear_until(Flow)
+        emulator.faults.rtt_s = 0.4
+        wire.say(frame_bytes(0, Transfer(0, 0, b"t", 0), b"\x00\x53\x75\xa0\x01x"))
+    while emulator.counters()["namespace"]["connections_open"]:
+        time.sleep(0.02)
+    assert emulator.counters()["queues"]["q"]["sent"] == 1
+
+
 def test_every_so_many_sends_are_refused_as_busy(emulator: ServiceBusEmulator) -> None:
     """A send whose turn it is gets what a throttled namespace says; the others go through."""
     emulator.faults.server_busy_every = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from qtune.emulators.servicebus import refusals
 from qtune.emulators.servicebus.frames import (
@@ -35,28 +36,27 @@ _SMALLEST_FRAME_BYTES = 512  # the standard's, which every peer takes
 class Way:
     """One direction of a network: what goes in comes out later, in order, also when the delay changes meanwhile.
 
-    late_s: how much later than it should the last bytes came out, since timers are not exact.
+    late_s: how much later than it should the last thing came out, since timers are not exact.
     """
 
-    def __init__(self, arrive: Callable[[bytes], None]) -> None:
-        self._arrive = arrive
-        self.carries: deque[tuple[float, bytes]] = deque()
+    def __init__(self) -> None:
+        self.carries: deque[tuple[float, Callable[[], None]]] = deque()
         self.late_s = 0.0
 
-    def carry(self, data: bytes, delay_s: float) -> None:
-        """Hand bytes on after a delay."""
+    def carry(self, arrive: Callable[[], None], delay_s: float) -> None:
+        """Let something arrive after a delay."""
         if delay_s > 0 or self.carries:
             loop = asyncio.get_running_loop()
             due_s = loop.time() + delay_s
-            self.carries.append((due_s, data))
+            self.carries.append((due_s, arrive))
             loop.call_at(due_s, self._hand_on)
         else:
-            self._arrive(data)
+            arrive()
 
     def _hand_on(self) -> None:
-        due_s, data = self.carries.popleft()
+        due_s, arrive = self.carries.popleft()
         self.late_s = asyncio.get_running_loop().time() - due_s
-        self._arrive(data)
+        arrive()
 
 
 class Connection:
@@ -72,7 +72,7 @@ class Connection:
         self._sessions: dict[int, Session] = {}
         self._open = False
         self._out: list[bytes] = []
-        self._inward, self._outward = Way(self._read), Way(self._write)
+        self._inward, self._outward = Way(), Way()
         self._ending = False
         self._heartbeat: asyncio.TimerHandle | None = None
         self._carried = 0
@@ -91,7 +91,7 @@ class Connection:
     def _flush(self) -> None:
         data, self._out = b"".join(self._out), []
         late_s, self._inward.late_s = self._inward.late_s, 0.0
-        self._outward.carry(data, max(0.0, self.namespace.faults.rtt_s / 2.0 - late_s))
+        self._outward.carry(partial(self._write, data), max(0.0, self.namespace.faults.rtt_s / 2.0 - late_s))
 
     def _write(self, data: bytes) -> None:
         if not self.transport.is_closing():
@@ -101,13 +101,13 @@ class Connection:
 
     def received(self, data: bytes) -> None:
         """Bytes have come; they are looked at when half a round trip has passed."""
-        self._inward.carry(data, self.namespace.faults.rtt_s / 2.0)
+        self._inward.carry(partial(self._read, data), self.namespace.faults.rtt_s / 2.0)
 
     def _read(self, data: bytes) -> None:
-        if self._ending or self.transport.is_closing():
-            return
         try:
             for frame in self._reader.feed(data):
+                if self._ending:
+                    break  # nobody listens to what comes after the end
                 self._on_frame(frame)
         except Malformed as wrong:
             self.namespace.traffic.malformed += 1
@@ -190,10 +190,14 @@ class Connection:
     def drop(self) -> None:
         """Cut the connection without a word."""
         self.namespace.traffic.dropped += 1
+        self._ending = True
         self.transport.abort()
 
     def lost(self) -> None:
-        """The connection has ended, for whatever reason."""
+        """The connection has ended, for whatever reason; what the client had sent before is on its way still."""
+        self._inward.carry(self._gone, self.namespace.faults.rtt_s / 2.0)
+
+    def _gone(self) -> None:
         self.namespace.traffic.connections_open -= 1
         if self._heartbeat is not None:
             self._heartbeat.cancel()
