@@ -251,8 +251,8 @@ class LambdaPollers(Scaling):
     It starts with five, adds up to 300 a minute while there are messages for them, up to 1,250 or to the
     MaximumConcurrency, which is ``consumers.instances``, and goes back to two when there are few; with a
     MaximumConcurrency to five, so use ``min_instances: 5`` there. How it counts is not stated: here a batch for each
-    BatchSize of the messages in the queue and in flight. That is what a call of the handler takes (``handler.most``), or
-    what a receive brings.
+    BatchSize of the messages in the queue and in flight. That is what a call of the handler takes (``handler.most``),
+    or what a receive brings.
     """
 
     kind: Literal["lambda"] = "lambda"
