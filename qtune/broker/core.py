@@ -94,7 +94,11 @@ class Core:
             self._do_what_is_due(until_s=self._now_s)
 
     def _do_what_is_due(self, until_s: float) -> None:
-        """All that falls due before an instant, in order; handed out is only when all is done."""
+        """All that falls due before an instant, in order; nothing is handed out before all is done.
+
+        So a door that looks late, as after a freeze of its process, hands out nothing that has outlived its time. (The
+        engines, which are never late, hand out between two locks that end at one instant.)
+        """
         if self._deadlines.next_s() >= until_s:
             return
         with self.one_call():

@@ -153,6 +153,18 @@ def test_retention_deletes_what_nobody_holds() -> None:
     assert (broker.counters.outlived, broker.counts().ready) == (2, 0)
 
 
+def test_a_broker_that_looks_late_hands_out_nothing_that_has_outlived_its_time() -> None:
+    """After a freeze, what was free for a while and then over is deleted, though somebody waits for it."""
+    clock = HandClock()
+    broker = queue_of(clock, *NONE, retention_s=15.0)
+    poll(broker)
+    waiting = Hands(credit=1)
+    broker.poll(waiting)
+    clock.now_s = 20.0
+    broker.advance()
+    assert (waiting.got, broker.counters.expired, broker.counters.outlived) == ([], 1, 1)
+
+
 def test_a_message_may_end_before_the_retention_but_not_after() -> None:
     """The sender's own end counts when it is earlier."""
     clock = HandClock()
