@@ -8,7 +8,7 @@ from qtune.engine import streams
 from qtune.engine.kernel.broker import add_call, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.settling import release_one
@@ -162,13 +162,13 @@ def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
     q.feed_from, q.feed_to = receiver, receiver + 1
 
 
-@rare()
+@rare(level=USUAL)
 def call_again(w, delivery, succeeded, receiver, refused, spent, now_s):  # type: ignore[no-untyped-def]
     """Make the call of a settle that was refused before."""
     call(w, delivery, succeeded, receiver, refused, spent, now_s)
 
 
-@rare(False)
+@rare(False, level=USUAL)
 def settle_is_refused(  # type: ignore[no-untyped-def]
     w, start_s, delivery, succeeded, receiver, refused, spent, now_s
 ):

@@ -6,7 +6,7 @@ from math import nan
 
 from qtune.engine import streams
 from qtune.engine.kernel.calendar import earliest, set_slot
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import uniform, value
 from qtune.engine.kernel.groups import delivery_ended, group_of, join_group, rejoin_group
 from qtune.engine.plan import BY_AGE, NO_GROUPS, POLL
@@ -280,7 +280,7 @@ def in_line(w, place):  # type: ignore[no-untyped-def]
     return row.state == WAITING and row.call == w.demand_call[place & (len(w.demand) - 1)]
 
 
-@rare(0)
+@rare(0, level=USUAL)
 def any_in_line(w):  # type: ignore[no-untyped-def]
     """One of the receivers that wait, by a draw for the next delivery; the others keep their order."""
     b = w.broker

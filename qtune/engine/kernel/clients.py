@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtune.engine import streams
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import uniform
 from qtune.result import CALL_FAILED
 
@@ -16,7 +16,7 @@ def price_of(w, outcome):  # type: ignore[no-untyped-def]
     return w.plan.failed_tokens if outcome == CALL_FAILED else w.plan.throttled_tokens
 
 
-@rare(0.0)
+@rare(0.0, level=USUAL)
 def next_after_s(w, client, outcome, op, a, b, refused):  # type: ignore[no-untyped-def]
     """How long to wait before the next try of a call that was refused, or GIVES_UP.
 

@@ -15,9 +15,14 @@ from collections.abc import Callable
 from functools import partial, wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+PLAIN: Final = 0
+USUAL: Final = 1
+WHOLE: Final = 2
+"""Levels of the loop, each with the steps of those below it; levels.py says which plans run at which."""
 
 try:
     import numba as _numba
@@ -50,35 +55,35 @@ def apart(function: Function) -> Function:
     return compiled
 
 
-def rare(otherwise: Any = None) -> Callable[[Function], Function]:
-    """Mark a step that few plans need: it is called, and not even compiled where the world is plain.
+def rare(otherwise: Any = None, *, level: int = WHOLE) -> Callable[[Function], Function]:
+    """Mark a step that few plans need: it is called, and not even compiled where the world is below its level.
 
-    In a plain world (see plain.py) nothing calls it; what compiled code has in its place there gives ``otherwise``,
-    which must be of the type that the step gives.
+    There nothing calls it; what compiled code has in its place gives ``otherwise``, which must be of the type that the
+    step gives.
     """
 
     if callable(otherwise):
-        raise TypeError(f"write @rare() above {otherwise.__name__}, with what it gives in a plain world")
+        raise TypeError(f"write @rare() above {otherwise.__name__}, with what it gives below its level")
 
     def mark(function: Function) -> Function:
         if not COMPILED:
-            return _checked(function)
+            return _checked(function, level)
         names = ", ".join(signature(function).parameters)
         choices: dict[str, Any] = {"step": function}
         exec(f"def nothing({names}): return {otherwise!r}", choices)
-        exec(f"def choose({names}): return nothing if w.plain else step", choices)
+        exec(f"def choose({names}): return step if w.level >= {level} else nothing", choices)
         _overload(function, jit_options=_options, inline="never")(choices["choose"])
         return function
 
     return mark
 
 
-def _checked(function: Function) -> Function:
-    """The step as Python runs it, which finds out if a plain world needs it after all."""
+def _checked(function: Function, level: int) -> Function:
+    """The step as Python runs it, which finds out if a world below its level needs it after all."""
 
     @wraps(function)
     def step(w: Any, *rest: Any) -> Any:
-        assert not w.plain, f"a plain world needs {function.__name__}"
+        assert w.level >= level, f"a world of level {w.level} needs {function.__name__}"
         return function(w, *rest)
 
     return step  # type: ignore[return-value]

@@ -6,7 +6,7 @@ import numpy as np
 
 from qtune.distributions import CELLS_LOG2, OCTAVES
 from qtune.engine import streams
-from qtune.engine.kernel.compiled import COMPILED, rare, step
+from qtune.engine.kernel.compiled import COMPILED, USUAL, rare, step
 from qtune.engine.plan import CONSTANT, STEPS
 
 _TO_FRACTION = 2.0**-53
@@ -100,7 +100,7 @@ def trip_s(w, table, stream, a, b, now_s):  # type: ignore[no-untyped-def]
     return slowed_s(w, time_s, now_s) if w.plan.slows else time_s
 
 
-@rare(0.0)
+@rare(0.0, level=USUAL)
 def slowed_s(w, time_s, now_s):  # type: ignore[no-untyped-def]
     """The same when the broker is slow for a while."""
     for place in range(len(w.slow_factor)):

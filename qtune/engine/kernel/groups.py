@@ -8,7 +8,7 @@ heap by the age of their first message. Group ``n`` lies at ``n & (length - 1)``
 from __future__ import annotations
 
 from qtune.engine import streams
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import uniform
 from qtune.engine.plan import BY_SESSION, GIVEN_GROUPS, OWN_GROUPS
 
@@ -83,7 +83,7 @@ def first_open_group(w):  # type: ignore[no-untyped-def]
     return first
 
 
-@rare()
+@rare(level=USUAL)
 def join_group(w, message):  # type: ignore[no-untyped-def]
     """A message has come in: at the end of its group."""
     group = w.messages[message & (len(w.messages) - 1)].group
@@ -114,7 +114,7 @@ def serve_holder(w, group, row):  # type: ignore[no-untyped-def]
         b.serve_tail += 1
 
 
-@rare()
+@rare(level=USUAL)
 def rejoin_group(w, message):  # type: ignore[no-untyped-def]
     """A message that was in flight is ready again: in its group by age."""
     group = w.messages[message & (len(w.messages) - 1)].group
@@ -133,7 +133,7 @@ def rejoin_group(w, message):  # type: ignore[no-untyped-def]
     serve_holder(w, group, row)
 
 
-@rare()
+@rare(level=USUAL)
 def delivery_ended(w, message):  # type: ignore[no-untyped-def]
     """A message is not in flight any more; its group opens when none of it is, unless it is a session."""
     group = w.messages[message & (len(w.messages) - 1)].group
@@ -162,7 +162,7 @@ def take_head(w, row):  # type: ignore[no-untyped-def]
     return message
 
 
-@rare()
+@rare(level=USUAL)
 def head_expires(w, message):  # type: ignore[no-untyped-def]
     """The oldest of all ready messages, so the first of its group, has outlived its retention."""
     group = w.messages[message & (len(w.messages) - 1)].group
@@ -173,7 +173,7 @@ def head_expires(w, message):  # type: ignore[no-untyped-def]
     open_group(w, group)
 
 
-@rare(0)
+@rare(0, level=USUAL)
 def gather(w, most):  # type: ignore[no-untyped-def]
     """Note in ``chosen`` what a receive is given: as many of one group as possible, then of the next; how many."""
     count = 0

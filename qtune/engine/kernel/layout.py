@@ -82,7 +82,7 @@ PLAN_DERIVED: Final = (
 )
 PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in PLAN_NUMBERS]
-    + [(name, "<i8") for name in (*PLAN_DERIVED, "most_at_once", "plain")]
+    + [(name, "<i8") for name in (*PLAN_DERIVED, "most_at_once", "level")]
 )
 
 SLOTS: Final = _record("", " ".join(Slots._fields))

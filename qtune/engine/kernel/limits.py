@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import floor, inf
 
 from qtune.engine.kernel.calendar import set_slot
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.result import CALL_FAILED, CALL_OK, CALL_OPS, CALL_THROTTLED, OP_RECEIVE
 
 OPS = len(CALL_OPS)
@@ -40,7 +40,7 @@ def down_until_s(w, now_s):  # type: ignore[no-untyped-def]
     return 0.0
 
 
-@rare(0)
+@rare(0, level=USUAL)
 def ask(w, op, count, now_s):  # type: ignore[no-untyped-def]
     """Charge a call that takes effect now with ``count`` messages, or refuse it; the outcome of the call."""
     if down_until_s(w, now_s) > now_s:
@@ -55,7 +55,7 @@ def ask(w, op, count, now_s):  # type: ignore[no-untyped-def]
     return CALL_OK
 
 
-@rare()
+@rare(level=USUAL)
 def charge_received(w, count, now_s):  # type: ignore[no-untyped-def]
     """Charge messages that are handed out; their call, if there was one, was charged before."""
     for limit in range(len(w.limit_credits)):
@@ -63,7 +63,7 @@ def charge_received(w, count, now_s):  # type: ignore[no-untyped-def]
             w.limit_used[limit] += w.limit_message_cost[limit * OPS + OP_RECEIVE] * count
 
 
-@rare(False)
+@rare(False, level=USUAL)
 def is_held_up(w, now_s):  # type: ignore[no-untyped-def]
     """Whether a limit holds up what is ready; if so, it goes in the next period."""
     down_s = down_until_s(w, now_s)

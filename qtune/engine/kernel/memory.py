@@ -23,19 +23,20 @@ from numba.extending import (
 from numba.np import numpy_support
 from numba.np.arrayobj import make_array, populate_array
 
+from qtune.engine.kernel.compiled import PLAIN, USUAL, WHOLE
 from qtune.engine.kernel.layout import LAYOUT, MAY_BE_EMPTY
 from qtune.engine.kernel.world import World
 
 
 class WorldType(types.Type):
-    """The type of a world in compiled code; a plain one needs no step that is rare."""
+    """The type of a world in compiled code; it needs no step of a level above its own."""
 
-    def __init__(self, plain: bool) -> None:
-        super().__init__(name="PlainWorld" if plain else "World")
-        self.plain = plain
+    def __init__(self, level: int) -> None:
+        super().__init__(name=f"World{level}")
+        self.level = level
 
 
-WORLD = {plain: WorldType(plain) for plain in (False, True)}
+WORLD = {level: WorldType(level) for level in (PLAIN, USUAL, WHOLE)}
 _WORD = ir.IntType(64)
 PLACES = {name: place for place, name in enumerate(LAYOUT)}
 
@@ -49,7 +50,7 @@ def field_type(name):  # type: ignore[no-untyped-def]
 
 @typeof_impl.register(World)
 def _typeof_world(value, context):  # type: ignore[no-untyped-def]
-    return WORLD[value.plain]
+    return WORLD[value.level]
 
 
 @register_model(WorldType)

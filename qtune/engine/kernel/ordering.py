@@ -6,7 +6,7 @@ These steps are called, not woven in: most plans do not keep the order, and then
 from __future__ import annotations
 
 from qtune.engine.kernel.background import call
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.result import DELIVERY_SKIPPED
 
 NOBODY = -1
@@ -19,7 +19,7 @@ def group_of_delivery(w, delivery):  # type: ignore[no-untyped-def]
     return w.messages[message & (len(w.messages) - 1)].group
 
 
-@rare(0)
+@rare(0, level=USUAL)
 def next_place(w, receiver, worker):  # type: ignore[no-untyped-def]
     """Where in the buffer the oldest delivery is that may start, if this worker (or nobody) were idle; -1: nowhere."""
     p, row = w.plan, w.receivers[receiver]
@@ -34,7 +34,7 @@ def next_place(w, receiver, worker):  # type: ignore[no-untyped-def]
     return -1
 
 
-@rare(False)
+@rare(False, level=USUAL)
 def bring_forward(w, receiver):  # type: ignore[no-untyped-def]
     """Move the oldest delivery that may start to the front of the buffer; False when there is none."""
     row = w.receivers[receiver]
@@ -50,7 +50,7 @@ def bring_forward(w, receiver):  # type: ignore[no-untyped-def]
     return True
 
 
-@rare()
+@rare(level=USUAL)
 def skip_group(w, receiver, group, now_s):  # type: ignore[no-untyped-def]
     """A handler has failed: what is in hand of its group is not handled, or would be before what has failed."""
     p, row = w.plan, w.receivers[receiver]

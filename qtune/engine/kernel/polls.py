@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtune.engine import streams
-from qtune.engine.kernel.compiled import rare
+from qtune.engine.kernel.compiled import USUAL, rare
 from qtune.engine.kernel.draws import happens
 
 
@@ -38,7 +38,7 @@ def wait_ends_s(w, receiver, due_s, now_s):  # type: ignore[no-untyped-def]
     return due_s
 
 
-@rare(0)
+@rare(0, level=USUAL)
 def seen(w, receiver):  # type: ignore[no-untyped-def]
     """How many of the ready messages a poll sees that asks only some of the servers, up to what it asks for."""
     row = w.receivers[receiver]

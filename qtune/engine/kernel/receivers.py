@@ -21,7 +21,7 @@ from qtune.engine.kernel.broker import (
 )
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.flows import flow
 from qtune.engine.kernel.groups import gather
@@ -93,7 +93,7 @@ def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
     set_slot(w, w.slots.requests + receiver, due_s)
 
 
-@rare(False)
+@rare(False, level=USUAL)
 def poll_is_refused(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """Whether a limit refuses a poll that has come to the broker."""
     p, row = w.plan, w.receivers[receiver]
@@ -108,7 +108,7 @@ def poll_is_refused(w, receiver, now_s):  # type: ignore[no-untyped-def]
     return False
 
 
-@rare()
+@rare(level=USUAL)
 def refused_poll_goes_on(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """A refusal leaves the broker or reaches the client, or the client tries again."""
     p, q, row = w.plan, w.pending, w.receivers[receiver]

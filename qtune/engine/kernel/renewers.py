@@ -8,7 +8,7 @@ from qtune.engine import streams
 from qtune.engine.kernel.broker import add_call, holds, served_at, start_lock
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.limits import ask
 from qtune.result import CALL_LOCK_LOST, CALL_OK, OP_RENEW
@@ -162,7 +162,7 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
     wait_for_due(w, renewer, now_s)
 
 
-@rare(False)
+@rare(False, level=USUAL)
 def renewal_is_refused(w, renewer, now_s):  # type: ignore[no-untyped-def]
     """Whether a renewal that would take effect now is refused; it is tried again, unless the worker is through."""
     row = w.renewers[renewer]

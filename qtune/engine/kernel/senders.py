@@ -8,7 +8,7 @@ from qtune.engine import streams
 from qtune.engine.kernel.broker import add_call, is_full, refuse, served_at, store
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import happens, trip_s, uniform
 from qtune.engine.kernel.limits import ask
 from qtune.result import CALL_OK, OP_SEND
@@ -202,7 +202,7 @@ def all_fail(w, sender):  # type: ignore[no-untyped-def]
     return row.taken == 0
 
 
-@rare(False)
+@rare(False, level=USUAL)
 def send_is_refused(w, sender, now_s):  # type: ignore[no-untyped-def]
     """Whether a limit refuses a send that has come to the broker."""
     row = w.senders[sender]
@@ -216,7 +216,7 @@ def send_is_refused(w, sender, now_s):  # type: ignore[no-untyped-def]
     return False
 
 
-@rare()
+@rare(level=USUAL)
 def refused_send_goes_on(w, sender, now_s):  # type: ignore[no-untyped-def]
     """A refusal leaves the broker or reaches the client, which tries again later or gives the messages up."""
     b, row = w.broker, w.senders[sender]

@@ -10,7 +10,7 @@ from qtune.engine.kernel.batches import BATCH_ATTEMPTING, batch_is_due, gather_s
 from qtune.engine.kernel.broker import add_call, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
 from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
-from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, ENDING, HANDLING, attempt_in_turn, wait_after
 from qtune.engine.kernel.draws import happens, trip_s, value
 from qtune.engine.kernel.limits import ask
@@ -327,7 +327,7 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
         worker_free(w, worker)
 
 
-@rare(False)
+@rare(False, level=USUAL)
 def settle_is_refused(w, worker, now_s):  # type: ignore[no-untyped-def]
     """Whether a settle that would be confirmed now is refused: 0 no, -1 it is tried again, 1 it is given up."""
     row = w.workers[worker]

@@ -38,7 +38,7 @@ from qtune.engine.kernel.layout import (
     TABLE,
     WORKER,
 )
-from qtune.engine.kernel.plain import is_plain
+from qtune.engine.kernel.levels import level_of
 from qtune.engine.kernel.sizes import most_at_once, most_in_hand, power_of_two
 from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, POLL, Plan
 from qtune.engine.slots import slots_of
@@ -54,7 +54,7 @@ class World:
     that compiled code is given.
     """
 
-    __slots__ = (*LAYOUT, "_arrays", "_directory", "address", "plain")
+    __slots__ = (*LAYOUT, "_arrays", "_directory", "address", "level")
 
     def __getattr__(self, name: str) -> Any:
         """Only for type checkers: every array of the layout is set when the world is made."""
@@ -62,7 +62,7 @@ class World:
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         self._arrays = arrays
-        self.plain = bool(arrays["plan"]["plain"][0])
+        self.level = int(arrays["plan"]["level"][0])
         directory: list[int] = []
         for name, (dtype, dimensions) in LAYOUT.items():
             array = arrays[name].view(np.ndarray)
@@ -171,7 +171,7 @@ def _plan_record(plan: Plan) -> Array:
     record = _records(1, PLAN)
     for name in (*PLAN_NUMBERS, *PLAN_DERIVED):
         record[name] = getattr(plan, name)
-    record["plain"] = is_plain(plan)
+    record["level"] = level_of(plan)
     record["most_at_once"] = most_at_once(plan)
     return record
 
