@@ -10,6 +10,7 @@ from qtune.records import (
     Count,
     CountOrZero,
     Fraction,
+    PositiveBytes,
     PositiveSeconds,
     Record,
     Seconds,
@@ -69,6 +70,9 @@ class Consumers(Record):
     max_attempts: how often it makes one call at most, the first time included. Producers use the same client.
     keep_group_order: where the queue is ordered by group, whether a receiver's workers keep to that order: one message
         of a group at a time, and after a failure none of that group until it is received again. None: they do.
+    memory_limit_bytes, message_memory_bytes: of one instance for messages from a receive to the end of their
+        handling, and what one of them takes there (its size, times what the runtime makes of it). Each receiver has
+        an equal share, and asks for no more messages than its share still holds: with none left it stops receiving.
     sessions: on a queue with sessions, how many an instance holds at a time, each with workers / sessions calls at
         a time. None: one for each worker. session_idle_timeout: without a message for so long a session is closed.
     """
@@ -93,10 +97,18 @@ class Consumers(Record):
     max_attempts: Annotated[int, whole(at_least=1, at_most=MOST_ATTEMPTS)] | None = None
     drop_expired: YesOrNo = False
     keep_group_order: YesOrNo | None = None
+    memory_limit_bytes: PositiveBytes | None = None
+    message_memory_bytes: PositiveBytes | None = None
     sessions: Count | None = None
     session_idle_timeout_s: PositiveSeconds | None = None
     cores: Count = 1
     instance_price_usd_per_hour: Annotated[float, number(at_least=0.0)] | None = None
+
+    def held_most(self, receivers: int) -> int | None:
+        """The most messages that one of so many receivers may have in memory; None: no bound."""
+        if self.memory_limit_bytes is None or self.message_memory_bytes is None:
+            return None
+        return self.memory_limit_bytes // self.message_memory_bytes // receivers
 
 
 class Retry(Record):

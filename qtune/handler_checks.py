@@ -9,6 +9,7 @@ from qtune.providers.files import load_model
 from qtune.providers.queue import Check, Provider
 from qtune.providers.registry import get_provider
 from qtune.records import Complaint
+from qtune.units import format_count, format_size
 
 
 def _refusals_take_time(scenario: Any) -> Iterator[Complaint]:
@@ -150,6 +151,42 @@ def _adaptive_batches_are_polled(scenario: Any) -> Iterator[Complaint]:
         yield Complaint(path="consumers.receive_batch", message=message)
 
 
+def _memory_holds_something(scenario: Any) -> Iterator[Complaint]:
+    """A limit on memory is for clients that poll, and leaves each receiver room to work."""
+    provider, consumers = get_provider(scenario.queue.provider), scenario.consumers
+    limit, each = consumers.memory_limit_bytes, consumers.message_memory_bytes
+    name = consumers.client or provider.default_client
+    if (limit is None and each is None) or name not in provider.clients:
+        return
+    traits = provider.clients[name]
+    path = "consumers.message_memory_bytes" if limit is None else "consumers.memory_limit_bytes"
+    if limit is None:
+        message = "nothing limits the memory: set memory_limit, or leave this out"
+    elif each is None:
+        message = "say what one message takes in memory: set message_memory, or leave this out"
+    elif traits.discipline != "poll":
+        message = f"{name} takes what it has credit for, and does not look at its memory: leave this out"
+    else:
+        receivers = provider.behaviour(scenario.queue, consumers).receivers
+        polling = consumers.polling or traits.polling[0]
+        needs = _least_held(scenario, polling, consumers.workers // receivers)
+        if limit >= needs * receivers * each:
+            return
+        message = (
+            f"with messages of {format_size(each)} each of {format_count(receivers, 'receiver')} needs room for "
+            f"{needs}: use {format_size(needs * receivers * each)} or more"
+        )
+    yield Complaint(path=path, message=message)
+
+
+def _least_held(scenario: Any, polling: str, workers: int) -> int:
+    """How many messages a receiver must be able to hold."""
+    consumers = scenario.consumers
+    own = workers if polling == "buffer" else 0
+    least = consumers.adaptive_batch.min if consumers.adaptive_batch else 1
+    return own + max(least, 2 if scenario.handler.takes == "batch" else 1, scenario.handler.most or 1)
+
+
 HANDLER_CHECKS: tuple[Check, ...] = (
     _refusals_take_time,
     _breakers_can_open,
@@ -157,4 +194,5 @@ HANDLER_CHECKS: tuple[Check, ...] = (
     _batches_go_alone,
     _batches_mix_groups,
     _adaptive_batches_are_polled,
+    _memory_holds_something,
 )

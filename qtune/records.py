@@ -313,6 +313,12 @@ def _size(value: object, info: ValidationInfo) -> int:
     return size_bytes
 
 
+def _positive_size(value: object, info: ValidationInfo) -> int:
+    size_bytes = _size(value, info)
+    _bounded(size_bytes, None, 0, None)
+    return size_bytes
+
+
 def _fraction(value: object) -> float:
     if isinstance(value, str | bool):
         try:
@@ -329,6 +335,7 @@ PositiveSeconds = Annotated[float, _quantity(parse_duration, above=0.0)]
 PerSecond = Annotated[float, _quantity(parse_rate)]
 PositivePerSecond = Annotated[float, _quantity(parse_rate, above=0.0)]
 Bytes = Annotated[int, BeforeValidator(_size)]
+PositiveBytes = Annotated[int, BeforeValidator(_positive_size)]
 Fraction = Annotated[float, BeforeValidator(_fraction)]
 Count = Annotated[int, whole(at_least=1)]
 CountOrZero = Annotated[int, whole(at_least=0)]

@@ -301,6 +301,21 @@ def first_of_calls(deliveries: Table) -> NDArray[np.bool_]:
     return first
 
 
+def most_held(deliveries: Table) -> int:
+    """The most messages that one consumer had at a time, each from its receipt to the end of its handling.
+
+    Those whose end in the client is not known, as when it was killed or dropped them, are left out.
+    """
+    ended = ~np.isnan(deliveries["finished_s"]) | (deliveries["outcome"] == DELIVERY_OPEN)
+    held = deliveries[ended & ~np.isnan(deliveries["received_s"])]
+    time_s = np.concatenate([held["received_s"], np.nan_to_num(held["finished_s"], nan=np.inf)])
+    change = np.repeat([1, -1], held.size)
+    order = np.lexsort(
+        (change, time_s, np.tile(held["consumer"], 2))
+    )  # at one time those that end come first
+    return int(np.cumsum(change[order]).max(initial=0))  # every consumer's changes add up to 0
+
+
 def same_rows(a: Result, b: Result) -> str | None:
     """None when all rows of two results are the same bit for bit; otherwise the first difference, in words.
 

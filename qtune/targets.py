@@ -55,7 +55,7 @@ _ROWS: tuple[tuple[str, Sense, Unit, str, str], ...] = (
     ("connection_pool", "at least", "fraction", "95%", "connections that a pool hands out again"),
 )
 _NOT_EVALUATED: Mapping[str, str] = {
-    "memory": "there is no model of memory: how much of it a message takes in a client is not known",
+    "memory": "there is no model of memory but for messages in hand, which consumers.memory_limit bounds",
     "sustained": "it is the length of the run: simulate with at least this horizon",
     "availability": "it depends on the real system around the queue, which is not simulated",
     "circuit_breaker": "it depends on the faults of a day: breaker_openings of a summary are those of a run",

@@ -257,7 +257,8 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
         {"receive_wait_s": 20.0}, {"receive_wait_s": 0.05}, {"receive_wait_s": 0.0, "idle_pause_s": 0.1}
     )
     retries = {"retry_mode": pick(None, "legacy"), "max_attempts": pick(None, None, 1)}
-    client = {**settle, **waiting, **_polling(pick, own_loops=True), **retries}
+    memory = pick({}, {}, {"memory_limit_bytes": 40_000, "message_memory_bytes": pick(1_000, 500)})
+    client = {**settle, **waiting, **_polling(pick, own_loops=True), **retries, **memory}
     return {"provider": provider, **queue}, {**shared, **client}
 
 

@@ -20,6 +20,7 @@ from qtune.invariants.handlers import (
     breakers_stay_open,
     calls_of,
     downstream_keeps_its_bounds,
+    memory_is_bounded,
 )
 from qtune.invariants.offenders import offenders
 from qtune.invariants.states import littles_law, samples_match_rows
@@ -65,7 +66,7 @@ def check(result: Result) -> list[str]:
         littles_law,
     ]
     if result.source.startswith("simulated"):  # an adapter samples while things go on
-        laws += [samples_match_rows, downstream_keeps_its_bounds, breakers_stay_open]
+        laws += [samples_match_rows, downstream_keeps_its_bounds, breakers_stay_open, memory_is_bounded]
     return [broken for law in laws for broken in law(result)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from qtune.invariants.offenders import offenders
-from qtune.result import Result, Table, first_of_calls
+from qtune.result import Result, Table, first_of_calls, most_held
 
 
 def calls_of(result: Result) -> Table:
@@ -70,6 +70,13 @@ def downstream_keeps_its_bounds(result: Result) -> Iterator[str]:
         yield from offenders(
             "deliveries by their end", over, "more attempts were served than the rate allows"
         )
+
+
+def memory_is_bounded(result: Result) -> Iterator[str]:
+    """No consumer holds more messages than its memory allows."""
+    most, held = result.scenario.consumers.held_most(1), most_held(result.deliveries)
+    if most is not None and held > most:
+        yield f"deliveries: a consumer holds {held} messages, and its memory allows {most}"
 
 
 def breakers_stay_open(result: Result) -> Iterator[str]:

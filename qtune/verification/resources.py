@@ -9,8 +9,9 @@ import numpy as np
 
 from qtune.analysis import Estimate
 from qtune.analysis.intervals import across_replications
-from qtune.result import Result
+from qtune.result import Result, most_held
 from qtune.targets import METRICS
+from qtune.units import format_size
 from qtune.verification.assertion import Assertion, judged, not_applicable
 from qtune.verification.bench import CONFIDENCE, Bench, estimate
 
@@ -18,8 +19,20 @@ _FEWEST_WINDOWS: Final = 8
 
 
 def memory(bench: Bench) -> Assertion:
-    """Nothing is said of memory for as long as targets say that it cannot be evaluated."""
-    return not_applicable(9, METRICS["memory"].not_evaluated or "no bound on memory is part of a scenario")
+    """No instance has more messages in hand than its memory limit allows, where there is one."""
+    consumers = bench.scenario.consumers
+    limit, each = consumers.memory_limit_bytes, consumers.message_memory_bytes
+    if limit is None or each is None:
+        return not_applicable(
+            9, METRICS["memory"].not_evaluated or "no bound on memory is part of a scenario"
+        )
+    pairs = zip(bench.runs(), bench.drain(bench.scenario), strict=True)
+    used = [each * max(most_held(run.deliveries) for run in pair) for pair in pairs]
+    reason = (
+        f"messages in the hand of one instance take {format_size(max(used))} at most, also before a backlog, and it "
+        f"may use {format_size(limit)}"
+    )
+    return judged(9, max(used) <= limit, reason, memory=estimate([used_bytes / limit for used_bytes in used]))
 
 
 def connections(bench: Bench) -> Assertion:
