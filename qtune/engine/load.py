@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from qtune.arrivals import Schedule
 from qtune.distributions import Exponential
 from qtune.engine import streams
-from qtune.engine.plan import NO_FLOATS, Floats
+from qtune.engine.plan import NO_FLOATS, Floats, Plan
 from qtune.engine.quantiles import quantile_function
 from qtune.faults import Burst
 
@@ -27,6 +28,28 @@ def arrivals_of(schedule: Schedule, bursts: Sequence[Burst], seed: int) -> dict[
         "segment_rate_per_s": rate_per_s,
         "customers": schedule.customers,
     }
+
+
+def due_instants(plan: Plan) -> Iterator[float]:
+    """The due instants of an open loop, without end: the trace's own, or a unit-rate renewal process mapped through the
+    rate's integral."""
+    if plan.explicit:
+        yield from plan.due_s.tolist()
+        return
+    gap = quantile_function(*plan.tables[streams.GAP])
+    key = streams.stream_key(plan.seed, streams.GAP)
+    start_s, rate_per_s = plan.segment_start_s.tolist(), plan.segment_rate_per_s.tolist()
+    segment, segment_area, area, message = 0, 0.0, 0.0, 0
+    while not plan.messages_most or message < plan.messages_most:
+        area = area + gap(streams.bits(key, message, 0))
+        while segment + 1 < len(start_s):
+            next_area = segment_area + rate_per_s[segment] * (start_s[segment + 1] - start_s[segment])
+            if area <= next_area:
+                break
+            segment, segment_area = segment + 1, next_area
+        rate = rate_per_s[segment]
+        yield start_s[segment] + (area - segment_area) / rate if rate > 0.0 else inf
+        message += 1
 
 
 def _segments(schedule: Schedule, seed: int) -> tuple[Floats, Floats]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Generator, Iterator
-from math import inf
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from qtune.engine import streams
+from qtune.engine.load import due_instants
 from qtune.engine.plan import DRAWN_GROUPS, GIVEN_GROUPS, OWN_GROUPS
 from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot
@@ -43,29 +43,9 @@ class Source:
     def run(self) -> Steps:
         """The open loop: messages fall due when they must, whatever happens to the others."""
         slot = Slot(self.clock, self.slots.arrivals)
-        for due_s in self.schedule():
+        for due_s in due_instants(self.plan):
             yield slot.at(due_s)
             self.arrive()
-
-    def schedule(self) -> Iterator[float]:
-        """The due instants: the trace's own, or a unit-rate renewal process mapped through the rate's integral."""
-        plan = self.plan
-        if plan.explicit:
-            yield from plan.due_s.tolist()
-            return
-        gap = self.model.draws.value
-        start_s, rate_per_s = plan.segment_start_s.tolist(), plan.segment_rate_per_s.tolist()
-        segment, segment_area, area, message = 0, 0.0, 0.0, 0
-        while not plan.messages_most or message < plan.messages_most:
-            area = area + gap(streams.GAP, streams.GAP, message, 0)
-            while segment + 1 < len(start_s):
-                next_area = segment_area + rate_per_s[segment] * (start_s[segment + 1] - start_s[segment])
-                if area <= next_area:
-                    break
-                segment, segment_area = segment + 1, next_area
-            rate = rate_per_s[segment]
-            yield start_s[segment] + (area - segment_area) / rate if rate > 0.0 else inf
-            message += 1
 
     def group_of(self, message: int) -> int:
         """The group to which a message belongs; -1: to none."""

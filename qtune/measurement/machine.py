@@ -1,0 +1,46 @@
+"""The machine on which a run is measured, and how busy it was.
+
+A figure from a machine without a core to spare says more about the machine than about the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+
+
+class Machine:
+    """Looks at the processors of the machine again and again.
+
+    utilization: at each look the instant, and the busy part of all cores since the look before.
+    """
+
+    def __init__(self) -> None:
+        self.utilization: list[tuple[float, float]] = []
+        self._before = self._times()
+
+    def look(self, now_s: float) -> None:
+        """See how busy the machine has been since the last look."""
+        busy_s, all_s = self._times()
+        passed_s = all_s - self._before[1]
+        if passed_s > 0.0:
+            self.utilization.append((now_s, (busy_s - self._before[0]) / passed_s))
+            self._before = busy_s, all_s
+
+    def versions(self) -> Mapping[str, str]:
+        """What the machine is."""
+        cores = os.cpu_count() or 1
+        return {
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}, {cores} cores",
+        }
+
+    @staticmethod
+    def _times() -> tuple[float, float]:
+        """Seconds that all cores have worked, and seconds in all, since the machine began."""
+        import psutil
+
+        times = psutil.cpu_times()
+        all_s = sum(times)
+        return all_s - times.idle - getattr(times, "iowait", 0.0), all_s

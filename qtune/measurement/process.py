@@ -1,0 +1,84 @@
+"""A process of a measured run: ``python -m qtune.measurement.process`` consumes or sends, as its parent tells it.
+
+Orders come pickled on stdin; then a line "start" with an instant, and a line "stop". The end of stdin is the parent's
+end, and stops too. Answers on stdout are single words. Nothing is imported from the parent's own program, so a notebook
+or a script without a guard can measure.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import struct
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from qtune.measurement.client import Client, Orders
+from qtune.measurement.recorder import Recorder
+from qtune.measurement.senders import SendingClient, SendOrders
+
+READY: Final = "ready"
+CONSUMES, SENDS = "c", "s"
+
+
+class Running(Protocol):
+    """What a process does."""
+
+    def run(self, start_s: float) -> None:
+        """Work from an instant of the machine's clock until told to stop."""
+
+    def stop(self) -> None:
+        """Come to an end; may be called by another thread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What one process does, where it writes its rows, and which of its kind it is."""
+
+    orders: Orders | SendOrders
+    folder: Path
+    number: int
+
+    @property
+    def kind(self) -> str:
+        """Whether it consumes or sends."""
+        return CONSUMES if isinstance(self.orders, Orders) else SENDS
+
+    def begin(self) -> Running:
+        """Open the connections."""
+        recorder = Recorder(self.folder, self.kind, self.number)
+        if isinstance(self.orders, Orders):
+            return Client(self.orders, recorder)
+        return SendingClient(self.orders, recorder)
+
+
+def pack(task: Task) -> bytes:
+    """A task as it goes through a pipe."""
+    body = pickle.dumps(task)
+    return struct.pack("<Q", len(body)) + body
+
+
+def main() -> None:
+    """Do what the parent says."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent ends what it began
+    orders = sys.stdin.buffer
+    (size,) = struct.unpack("<Q", orders.read(8))
+    task: Task = pickle.loads(orders.read(size))
+    running = task.begin()
+    print(READY, flush=True)
+    word, _, start_s = orders.readline().decode().partition(" ")
+    if word != "start":
+        return
+    thread = threading.Thread(target=running.run, args=(float(start_s),))
+    thread.start()
+    threading.Thread(target=lambda: (orders.readline(), running.stop()), daemon=True).start()
+    thread.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""From what the processes wrote down to the tables of a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtune.measurement.logs import names_in, read_rows
+from qtune.result import (
+    CALL,
+    DELIVERY,
+    DELIVERY_COMPLETED,
+    DELIVERY_LOST,
+    DELIVERY_OPEN,
+    MESSAGE,
+    MESSAGE_COMPLETED,
+    MESSAGE_DEAD_LETTERED,
+    MESSAGE_LOCKED,
+    MESSAGE_READY,
+    MESSAGE_UNSENT,
+    STATE,
+    Table,
+)
+from qtune.workload import Workload
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+SENT: Final = np.dtype([("message", "<i8"), ("start_s", "<f8"), ("end_s", "<f8"), ("taken", "<i4")])
+SAMPLES: Final = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What is known of a run when it is over.
+
+    start_s: the instant of the machine's clock that is 0. killed_s: when each consumer process was killed; inf: never.
+    core_s: processor time of all consumers at instants, as two columns. dead: most deliveries of a message; 0: any.
+    """
+
+    folder: Path
+    workload: Workload
+    start_s: float
+    horizon_s: float
+    consumers: int
+    killed_s: Floats
+    core_s: Floats
+    dead: int
+
+
+def tables(ran: Ran) -> tuple[Table, Table, Table, Table]:
+    """Messages, deliveries, calls and states of a measured run, up to its horizon."""
+    deliveries = _deliveries(ran)
+    calls = _all(ran, "calls", CALL, ("start_s", "end_s"))
+    calls = calls[calls["end_s"] <= ran.horizon_s]
+    calls = calls[np.argsort(calls["end_s"], kind="stable")]
+    messages = _messages(ran, deliveries)
+    return messages, deliveries, calls, _states(ran, messages, deliveries)
+
+
+def sent_rows(ran: Ran) -> NDArray[np.void]:
+    """Every message of every send call."""
+    return _all(ran, "sent", SENT, ("start_s", "end_s"))
+
+
+def _all(ran: Ran, kind: str, dtype: np.dtype[Any], times: tuple[str, ...]) -> NDArray[np.void]:
+    """The rows of all processes, with times from the start of the run."""
+    rows = np.concatenate(
+        [read_rows(ran.folder, name, dtype) for name in names_in(ran.folder, kind)] or [np.empty(0, dtype)]
+    )
+    for name in times:
+        rows[name] -= ran.start_s
+    return rows
+
+
+def _deliveries(ran: Ran) -> Table:
+    """Deliveries in the order in which they came; what was after the horizon had not happened."""
+    times = ("locked_s", "received_s", "started_s", "finished_s", "settled_s", "lock_end_s")
+    rows = _all(ran, "deliveries", DELIVERY, times)
+    rows = rows[rows["received_s"] <= ran.horizon_s]
+    rows = rows[np.argsort(rows["received_s"], kind="stable")]
+    for name, others in (
+        ("started_s", ("worker",)),
+        ("finished_s", ("attempts",)),
+        ("settled_s", ("outcome",)),
+    ):
+        later = rows[name] > ran.horizon_s
+        rows[name][later] = np.nan
+        for other in others:
+            rows[other][later] = -1 if other == "worker" else 0
+    unfinished = np.isnan(rows["finished_s"]) & ~np.isnan(rows["started_s"])
+    killed = ran.killed_s[rows["consumer"]] <= ran.horizon_s
+    open_still = rows["outcome"] == DELIVERY_OPEN
+    rows["outcome"][killed & open_still & (rows["received_s"] <= ran.killed_s[rows["consumer"]])] = (
+        DELIVERY_LOST
+    )
+    rows["outcome"][unfinished & ~killed] = DELIVERY_OPEN
+    unknown = rows["delivery_no"] == 0
+    if unknown.any():
+        rows["delivery_no"][unknown] = _ranks(rows["message"])[unknown]
+    return rows
+
+
+def _ranks(keys: Numbers) -> Numbers:
+    """For each row, how many rows of the same key there are up to it."""
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(keys[order]) != 0))
+    ranks = np.empty(keys.size, np.int64)
+    ranks[order] = np.arange(keys.size) - np.repeat(starts, np.diff(np.append(starts, keys.size))) + 1
+    return ranks
+
+
+def _messages(ran: Ran, deliveries: Table) -> Table:
+    """One row a message that is due by the horizon."""
+    rows = np.zeros(len(ran.workload), MESSAGE)
+    rows["due_s"], rows["group"], rows["delivery"] = ran.workload.due_s, ran.workload.groups, -1
+    for name in ("sent_s", "completed_s", "settled_s", "left_s"):
+        rows[name] = np.nan
+    sent = sent_rows(ran)
+    sent = sent[(sent["taken"] == 1) & (sent["end_s"] <= ran.horizon_s)]
+    rows["sent_s"][sent["message"][::-1]] = sent["end_s"][::-1]  # the first of those taken twice stays
+    message = deliveries["message"]
+    rows["deliveries"] = np.bincount(message, minlength=rows.size)
+    rows["delivery"][message] = np.arange(message.size)  # the last
+    good = np.flatnonzero((deliveries["outcome"] == DELIVERY_COMPLETED) & ~np.isnan(deliveries["settled_s"]))[
+        ::-1
+    ]
+    its = deliveries[good]
+    rows["completed_s"][its["message"]], rows["settled_s"][its["message"]] = (
+        its["finished_s"],
+        its["settled_s"],
+    )
+    rows["delivery"][its["message"]], rows["left_s"][its["message"]] = good, its["settled_s"]
+    # A broker may hand a message out before the answer to its send has reached the sender.
+    had = rows["deliveries"] > 0
+    first_s = np.full(rows.size, np.inf)
+    np.minimum.at(first_s, message, deliveries["received_s"])
+    rows["sent_s"][had] = np.fmin(rows["sent_s"][had], first_s[had])
+    rows["state"] = _state_of(ran, rows, deliveries)
+    return rows
+
+
+def _state_of(ran: Ran, messages: Table, deliveries: Table) -> Numbers:
+    """Where each message is at the horizon, as far as its deliveries tell."""
+    state = np.where(np.isnan(messages["sent_s"]), MESSAGE_UNSENT, MESSAGE_READY)
+    last = deliveries[messages["delivery"]] if deliveries.size else deliveries
+    had = messages["deliveries"] > 0
+    if deliveries.size:
+        locked = had & np.isnan(last["settled_s"]) & (last["lock_end_s"] > ran.horizon_s)
+        state[locked] = MESSAGE_LOCKED
+        spent = had & ~locked & (last["delivery_no"] >= ran.dead) if ran.dead else np.zeros(had.size, bool)
+        state[spent] = MESSAGE_DEAD_LETTERED
+        ends_s = np.fmin(last["lock_end_s"], np.where(np.isnan(last["settled_s"]), np.inf, last["settled_s"]))
+        lost = spent & np.isnan(messages["left_s"])
+        messages["left_s"][lost] = ends_s[lost]
+    state[~np.isnan(messages["completed_s"])] = MESSAGE_COMPLETED
+    return state
+
+
+def _states(ran: Ran, messages: Table, deliveries: Table) -> Table:
+    """The state at even steps, as the rows have it."""
+    times_s = np.linspace(0.0, ran.horizon_s, SAMPLES + 1)
+    rows = np.zeros(times_s.size, STATE)
+    rows["time_s"] = times_s
+
+    def before(instants_s: Floats) -> Numbers:
+        known = np.sort(instants_s[~np.isnan(instants_s)])
+        return np.searchsorted(known, times_s, side="right")
+
+    ended_s = np.fmin(deliveries["settled_s"], deliveries["lock_end_s"])
+    received, ended = before(deliveries["received_s"]), before(ended_s)
+    entered, left = before(messages["sent_s"]), before(messages["left_s"])
+    rows["unsent"] = before(messages["due_s"]) - entered
+    rows["in_flight"] = received - ended
+    rows["backlog"] = np.maximum(entered - left - rows["in_flight"], 0)
+    started = before(deliveries["started_s"])
+    finished = before(deliveries["finished_s"])
+    rows["busy_workers"] = started - finished
+    rows["buffered"] = received - started
+    alive = ran.consumers - before(ran.killed_s[np.isfinite(ran.killed_s)])
+    rows["consumers"] = alive
+    rows["instance_s"] = np.append(0.0, np.cumsum(alive[:-1] * np.diff(times_s)))
+    rows["downstream_busy_s"] = np.nan
+    rows["core_busy_s"] = (
+        np.interp(times_s, ran.core_s[:, 0], ran.core_s[:, 1]) if ran.core_s.size else np.nan
+    )
+    return rows
