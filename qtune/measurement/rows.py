@@ -99,6 +99,9 @@ def _deliveries(ran: Ran) -> Table:
         DELIVERY_LOST
     )
     rows["outcome"][unfinished & ~killed] = DELIVERY_OPEN
+    # A lock ends with the settlement, or by itself when its time is over; one that is live has no end yet.
+    rows["lock_end_s"] = np.fmin(rows["lock_end_s"], rows["settled_s"])
+    rows["lock_end_s"][rows["lock_end_s"] > ran.horizon_s] = np.nan
     unknown = rows["delivery_no"] == 0
     if unknown.any():
         rows["delivery_no"][unknown] = _ranks(rows["message"])[unknown]
@@ -150,13 +153,12 @@ def _state_of(ran: Ran, messages: Table, deliveries: Table) -> Numbers:
     last = deliveries[messages["delivery"]] if deliveries.size else deliveries
     had = messages["deliveries"] > 0
     if deliveries.size:
-        locked = had & np.isnan(last["settled_s"]) & (last["lock_end_s"] > ran.horizon_s)
+        locked = had & np.isnan(last["lock_end_s"])
         state[locked] = MESSAGE_LOCKED
         spent = had & ~locked & (last["delivery_no"] >= ran.dead) if ran.dead else np.zeros(had.size, bool)
         state[spent] = MESSAGE_DEAD_LETTERED
-        ends_s = np.fmin(last["lock_end_s"], np.where(np.isnan(last["settled_s"]), np.inf, last["settled_s"]))
         lost = spent & np.isnan(messages["left_s"])
-        messages["left_s"][lost] = ends_s[lost]
+        messages["left_s"][lost] = last["lock_end_s"][lost]
     state[~np.isnan(messages["completed_s"])] = MESSAGE_COMPLETED
     return state
 
@@ -171,8 +173,7 @@ def _states(ran: Ran, messages: Table, deliveries: Table) -> Table:
         known = np.sort(instants_s[~np.isnan(instants_s)])
         return np.searchsorted(known, times_s, side="right")
 
-    ended_s = np.fmin(deliveries["settled_s"], deliveries["lock_end_s"])
-    received, ended = before(deliveries["received_s"]), before(ended_s)
+    received, ended = before(deliveries["received_s"]), before(deliveries["lock_end_s"])
     entered, left = before(messages["sent_s"]), before(messages["left_s"])
     rows["unsent"] = before(messages["due_s"]) - entered
     rows["in_flight"] = received - ended
