@@ -125,7 +125,9 @@ def _messages(ran: Ran, deliveries: Table) -> Table:
         rows[name] = np.nan
     sent = sent_rows(ran)
     sent = sent[(sent["taken"] == 1) & (sent["end_s"] <= ran.horizon_s)]
-    rows["sent_s"][sent["message"][::-1]] = sent["end_s"][::-1]  # the first of those taken twice stays
+    # The broker has a message half-way through the call, as near as its sender can tell.
+    half_way_s = 0.5 * (sent["start_s"] + sent["end_s"])
+    rows["sent_s"][sent["message"][::-1]] = half_way_s[::-1]  # the first of those taken twice stays
     message = deliveries["message"]
     rows["deliveries"] = np.bincount(message, minlength=rows.size)
     rows["delivery"][message] = np.arange(message.size)  # the last
@@ -138,7 +140,7 @@ def _messages(ran: Ran, deliveries: Table) -> Table:
         its["settled_s"],
     )
     rows["delivery"][its["message"]], rows["left_s"][its["message"]] = good, its["settled_s"]
-    # A broker may hand a message out before the answer to its send has reached the sender.
+    # A broker may hand a message out before half of the call is over, if the way there was the shorter one.
     had = rows["deliveries"] > 0
     first_s = np.full(rows.size, np.inf)
     np.minimum.at(first_s, message, deliveries["received_s"])
