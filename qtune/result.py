@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from qtune.conditions import Conditions
 from qtune.errors import InputError, Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class Result:
     scenario: what was run.
     seed: of the random streams of a simulation, or of the workload of a measurement.
     source: "simulated:kernel", "simulated:reference", "measured:sqs" and so on.
+    conditions: of a measurement, under which it was made; None: simulated.
     versions: of everything whose change could change the rows: qtune, the provider's SDK, the model.
 
     Compare two results with :func:`same_rows`; ``==`` is identity, because arrays have no single truth.
@@ -194,6 +196,7 @@ class Result:
     source: str
     horizon_s: float
     versions: Mapping[str, str] = field(default_factory=dict)
+    conditions: Conditions | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -256,6 +259,7 @@ class Result:
             "source": self.source,
             "horizon_s": float(self.horizon_s).hex(),
             "versions": dict(self.versions),
+            "conditions": self.conditions and self.conditions.to_dict(),
         }
         tables = {name: self.table(name) for name in TABLES}
         with target.open("wb") as file:
@@ -283,6 +287,7 @@ class Result:
             source=about["source"],
             horizon_s=float.fromhex(about["horizon_s"]),
             versions=about["versions"],
+            conditions=Conditions.of_dict(about["conditions"]) if about.get("conditions") else None,
             **tables,
         )
 

@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checks": QUANTITIES | {"autoscaling", "faults", "groups", "handler_checks", "providers"},
     "scenario": QUANTITIES | PARTS | {"providers", "checks"},
     "presets": WORDS | {"checks", "reading", "writing"},
-    "result": WORDS | {"presets"},
+    "conditions": set(),
+    "result": WORDS | {"presets", "conditions"},
     "invariants": WORDS | {"result"},
     "digest": WORDS | {"result"},
     "engine": WORDS | {"result"},
@@ -52,6 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": FOUNDATION
     | {"distributions", "downstream", "faults", "handler", "producer", "providers", "records", "scenario"}
     | {"result"},
+    "workload": WORDS | {"engine"},
+    "measurement": WORDS | {"result", "conditions", "workload", "adapters"},
     "calibration": WORDS | {"result", "analysis", "engine", "simulation"},
     "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
     "verification": FOUNDATION

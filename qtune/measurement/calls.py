@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from qtune.adapters.base import BrokerDown, Throttled
-
+from qtune.errors import BrokerDown, Throttled
 from qtune.measurement.logs import clock_s
 from qtune.measurement.recorder import Recorder
 from qtune.result import CALL_EMPTY, CALL_FAILED, CALL_LOCK_LOST, CALL_OK, CALL_THROTTLED, OP_RECEIVE

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from qtune.adapters.base import QueueAdapter
-
 from qtune.measurement.calls import Calls
 from qtune.measurement.held import Renewals
 from qtune.measurement.logs import clock_s

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from qtune.adapters.base import Received, Receiver
-
 from qtune.measurement.calls import Calls
 from qtune.measurement.logs import clock_s
 from qtune.measurement.recorder import DeliveryLog

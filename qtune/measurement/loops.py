@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qtune.adapters.base import Received, Receiver
-
 from qtune.measurement.handlers import handle
 from qtune.measurement.held import Held
 from qtune.measurement.logs import clock_s
@@ -25,6 +24,9 @@ from qtune.result import (
 
 if TYPE_CHECKING:
     from qtune.measurement.client import Client
+
+AFTER_FAILURE_S: Final = 0.1
+"""A client that cannot reach the broker does not ask again at once, however soon its SDK gives up."""
 
 
 class Loop:
@@ -89,8 +91,11 @@ class Loop:
         answer = self.client.calls.make(OP_RECEIVE, 0, lambda: self.receiver.receive(most, wait_s))
         received_s = clock_s()
         held = [self.hold(received, received_s) for received in answer or ()]
-        if not held and self.behaviour.idle_pause_s:
-            self.client.stopping.wait(self.behaviour.idle_pause_s)
+        pause_s = self.behaviour.idle_pause_s
+        if answer is None:
+            pause_s = max(pause_s, AFTER_FAILURE_S)
+        if not held and pause_s:
+            self.client.stopping.wait(pause_s)
         return held
 
     def hold(self, received: Received, received_s: float) -> Held:

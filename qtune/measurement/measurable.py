@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qtune.adapters.base import QueueAdapter
-
 from qtune.errors import InputError, Problem
 from qtune.faults import KillConsumers, PauseHandlers
 from qtune.scenario import Scenario

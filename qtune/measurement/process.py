@@ -1,8 +1,8 @@
 """A process of a measured run: ``python -m qtune.measurement.process`` consumes or sends, as its parent tells it.
 
-Orders come pickled on stdin; then a line "start" with an instant, and a line "stop". The end of stdin is the parent's
-end, and stops too. Answers on stdout are single words. Nothing is imported from the parent's own program, so a notebook
-or a script without a guard can measure.
+Orders come pickled on stdin; then lines: "clock" asks for the instant, "start" gives one to begin at, "stop" ends. The
+end of stdin is the parent's end, and stops too. Answers on stdout are single words. Nothing is imported from the
+parent's own program, so a notebook or a script without a guard can measure.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from qtune.measurement.client import Client, Orders
+from qtune.measurement.logs import clock_s
 from qtune.measurement.recorder import Recorder
 from qtune.measurement.senders import SendingClient, SendOrders
 
 READY: Final = "ready"
+CLOCK: Final = b"clock\n"
+START: Final = b"start "
 CONSUMES, SENDS = "c", "s"
 
 
@@ -71,12 +74,18 @@ def main() -> None:
     task: Task = pickle.loads(orders.read(size))
     running = task.begin()
     print(READY, flush=True)
-    word, _, start_s = orders.readline().decode().partition(" ")
-    if word != "start":
+    while (line := orders.readline()) == CLOCK:
+        print(repr(clock_s()), flush=True)
+    if not line.startswith(START):
         return
-    thread = threading.Thread(target=running.run, args=(float(start_s),))
+    thread = threading.Thread(target=running.run, args=(float(line.removeprefix(START)),))
     thread.start()
-    threading.Thread(target=lambda: (orders.readline(), running.stop()), daemon=True).start()
+
+    def wait_for_stop() -> None:
+        orders.readline()
+        running.stop()
+
+    threading.Thread(target=wait_for_stop, daemon=True).start()
     thread.join()
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from typing import Protocol
+from typing import Final, Protocol
 
 from qtune.errors import ProviderFailure
-from qtune.measurement.process import READY, Task, pack
+from qtune.measurement.logs import clock_s
+from qtune.measurement.process import CLOCK, READY, Task, pack
 
-READY_WITHIN_S = 60.0
+READY_WITHIN_S: Final = 60.0
+PINGS: Final = 5
 
 
 class Process(Protocol):
@@ -20,6 +22,9 @@ class Process(Protocol):
 
     def wait_until_ready(self) -> None:
         """Return when its connections are open; ProviderFailure when they cannot be opened."""
+
+    def clock_error_s(self) -> float:
+        """By how much its clock may differ from this process's."""
 
     def start(self, start_s: float) -> None:
         """Let it work from an instant of the machine's clock on."""
@@ -59,6 +64,18 @@ class OwnProcess:
         if word != READY:
             self._child.wait()
             raise ProviderFailure(f"a {self.task.kind} process did not begin: {self._last_words()}")
+
+    def clock_error_s(self) -> float:
+        """The shortest of some questions for its instant: it lies between asking and answering, or is off by that."""
+        assert self._child.stdout is not None
+        errors_s: list[float] = []
+        for _ in range(PINGS):
+            asked_s = clock_s()
+            self._say(CLOCK)
+            its_s = float(self._child.stdout.readline())
+            answered_s = clock_s()
+            errors_s.append(max(its_s - asked_s, answered_s - its_s))
+        return min(errors_s)
 
     def start(self, start_s: float) -> None:
         """Let it work from an instant of the machine's clock on."""
@@ -122,6 +139,10 @@ class ThreadsInstead:
 
     def wait_until_ready(self) -> None:
         """It is, once it has been made."""
+
+    def clock_error_s(self) -> float:
+        """It is this process."""
+        return 0.0
 
     def start(self, start_s: float) -> None:
         """Let it work from an instant of the machine's clock on."""

@@ -21,7 +21,10 @@ def _fields(dtype: object) -> str:
 DELIVERY_FIELDS: Final = _fields(DELIVERY)
 CALL_FIELDS: Final = _fields(CALL)
 SENT_FIELDS: Final = "qddi"
-"""Of each message of a send call: its number, when the call began and ended, and whether the broker took it."""
+"""Of a message of a send call: its number, when the call began and ended, and what became of it."""
+
+TAKEN: Final = 1
+REJECTED: Final = 2
 
 _OFFSET: Final = {name: at for name, (_, at, *_) in (DELIVERY.fields or {}).items()}
 
@@ -65,6 +68,6 @@ class Recorder:
         """A call has ended."""
         self._calls.add(start_s, end_s, self.number, op, count, outcome)
 
-    def sent(self, message: int, start_s: float, end_s: float, taken: bool) -> None:
-        """A send call of this message has ended."""
-        self._sent.add(message, start_s, end_s, taken)
+    def sent(self, message: int, start_s: float, end_s: float, fate: int) -> None:
+        """The last send call of this message has ended: the broker took it, or its sender gave it up."""
+        self._sent.add(message, start_s, end_s, fate)

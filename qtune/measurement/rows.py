@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtune.measurement.logs import names_in, read_rows
+from qtune.measurement.recorder import REJECTED, TAKEN
 from qtune.result import (
     CALL,
     DELIVERY,
@@ -21,6 +22,7 @@ from qtune.result import (
     MESSAGE_DEAD_LETTERED,
     MESSAGE_LOCKED,
     MESSAGE_READY,
+    MESSAGE_REJECTED,
     MESSAGE_UNSENT,
     STATE,
     Table,
@@ -30,7 +32,7 @@ from qtune.workload import Workload
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
-SENT: Final = np.dtype([("message", "<i8"), ("start_s", "<f8"), ("end_s", "<f8"), ("taken", "<i4")])
+SENT: Final = np.dtype([("message", "<i8"), ("start_s", "<f8"), ("end_s", "<f8"), ("fate", "<i4")])
 SAMPLES: Final = 500
 
 
@@ -124,7 +126,9 @@ def _messages(ran: Ran, deliveries: Table) -> Table:
     for name in ("sent_s", "completed_s", "settled_s", "left_s"):
         rows[name] = np.nan
     sent = sent_rows(ran)
-    sent = sent[(sent["taken"] == 1) & (sent["end_s"] <= ran.horizon_s)]
+    sent = sent[sent["end_s"] <= ran.horizon_s]
+    given_up = sent[sent["fate"] == REJECTED]
+    sent = sent[sent["fate"] == TAKEN]
     # The broker has a message half-way through the call, as near as its sender can tell.
     half_way_s = 0.5 * (sent["start_s"] + sent["end_s"])
     rows["sent_s"][sent["message"][::-1]] = half_way_s[::-1]  # the first of those taken twice stays
@@ -146,6 +150,8 @@ def _messages(ran: Ran, deliveries: Table) -> Table:
     np.minimum.at(first_s, message, deliveries["received_s"])
     rows["sent_s"][had] = np.fmin(rows["sent_s"][had], first_s[had])
     rows["state"] = _state_of(ran, rows, deliveries)
+    lost = given_up[np.isnan(rows["sent_s"][given_up["message"]])]
+    rows["state"][lost["message"]], rows["left_s"][lost["message"]] = MESSAGE_REJECTED, lost["end_s"]
     return rows
 
 

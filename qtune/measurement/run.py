@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from qtune.adapters.base import QueueAdapter
 
+from qtune.adapters.base import QueueAdapter
 from qtune.faults import KillConsumers, PauseHandlers
 from qtune.measurement.client import Orders
 from qtune.measurement.logs import clock_s

@@ -6,12 +6,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from qtune.adapters.base import Outgoing, QueueAdapter, Sender
-
+from qtune.errors import QueueFull
 from qtune.measurement.calls import Calls
 from qtune.measurement.logs import clock_s
-from qtune.measurement.recorder import Recorder
+from qtune.measurement.recorder import REJECTED, TAKEN, Recorder
 from qtune.producer import Producers
 from qtune.result import OP_SEND
 from qtune.workload import Workload
@@ -77,7 +78,7 @@ class SendingClient:
                 max(self.due_s[self.next], min(full_s, self.due_s[self.next] + producers.linger_s))
             )
             now_s = clock_s() - self.start_s
-            numbers = []
+            numbers: list[int] = []
             while (
                 len(numbers) < producers.batch
                 and self.next < len(self.due_s)
@@ -102,10 +103,19 @@ class SendingClient:
                 for n in numbers
             ]
             start_s = clock_s()
-            answer = self.calls.make(OP_SEND, len(numbers), lambda batch=outgoing: sender.send(batch))
-            end_s = clock_s()
-            for number, taken in zip(numbers, answer or [False] * len(numbers), strict=True):
-                self.recorder.sent(number, start_s, end_s, taken)
-            if answer is None:
+            try:
+                answer = self.calls.make(OP_SEND, len(numbers), partial(sender.send, outgoing))
+            except QueueFull:
+                self.note(numbers, start_s, REJECTED)
                 return
-            numbers = [number for number, taken in zip(numbers, answer, strict=True) if not taken]
+            if answer is None:
+                self.note(numbers, start_s, REJECTED)
+                return
+            self.note([n for n, taken in zip(numbers, answer, strict=True) if taken], start_s, TAKEN)
+            numbers = [n for n, taken in zip(numbers, answer, strict=True) if not taken]
+
+    def note(self, numbers: list[int], start_s: float, fate: int) -> None:
+        """Write down what became of messages with the call that has just ended."""
+        end_s = clock_s()
+        for number in numbers:
+            self.recorder.sent(number, start_s, end_s, fate)
