@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
 
 
 class Machine:
@@ -28,13 +27,10 @@ class Machine:
             self.utilization.append((now_s, (busy_s - self._before[0]) / passed_s))
             self._before = busy_s, all_s
 
-    def versions(self) -> Mapping[str, str]:
+    @property
+    def name(self) -> str:
         """What the machine is."""
-        cores = os.cpu_count() or 1
-        return {
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}, {cores} cores",
-        }
+        return f"{platform.system()} {platform.machine()}, {os.cpu_count() or 1} cores"
 
     @staticmethod
     def _times() -> tuple[float, float]:

@@ -49,6 +49,7 @@ class Ran:
     start_s: float
     horizon_s: float
     consumers: int
+    senders: int
     killed_s: Floats
     core_s: Floats
     dead: int
@@ -67,6 +68,19 @@ def tables(ran: Ran) -> tuple[Table, Table, Table, Table]:
 def sent_rows(ran: Ran) -> NDArray[np.void]:
     """Every message of every send call."""
     return _all(ran, "sent", SENT, ("start_s", "end_s"))
+
+
+def lateness_s(ran: Ran) -> Floats:
+    """How late each send began of those that had a free sender when their message was due.
+
+    What waits for a sender that is busy is late by the scenario's own doing, and does not count.
+    """
+    sent = sent_rows(ran)
+    start_s, first = np.unique(sent["start_s"], return_index=True)
+    due_s = ran.workload.due_s[sent["message"][first]]
+    begun = np.searchsorted(start_s, due_s)
+    ended = np.searchsorted(np.sort(sent["end_s"][first]), due_s)
+    return np.asarray((start_s - due_s)[begun - ended < ran.senders])
 
 
 def _all(ran: Ran, kind: str, dtype: np.dtype[Any], times: tuple[str, ...]) -> NDArray[np.void]:
@@ -182,8 +196,9 @@ def _states(ran: Ran, messages: Table, deliveries: Table) -> Table:
         return np.searchsorted(known, times_s, side="right")
 
     received, ended = before(deliveries["received_s"]), before(deliveries["lock_end_s"])
-    entered, left = before(messages["sent_s"]), before(messages["left_s"])
-    rows["unsent"] = before(messages["due_s"]) - entered
+    came = ~np.isnan(messages["sent_s"])
+    entered, left = before(messages["sent_s"]), before(messages["left_s"][came])
+    rows["unsent"] = before(messages["due_s"]) - entered - before(messages["left_s"][~came])
     rows["in_flight"] = received - ended
     rows["backlog"] = np.maximum(entered - left - rows["in_flight"], 0)
     started = before(deliveries["started_s"])

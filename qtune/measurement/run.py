@@ -9,11 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import Final
 
 import numpy as np
 
 from qtune.adapters.base import QueueAdapter
+from qtune.conditions import Conditions
 from qtune.faults import KillConsumers, PauseHandlers
 from qtune.measurement.client import Orders
 from qtune.measurement.logs import clock_s
@@ -21,7 +23,7 @@ from qtune.measurement.machine import Machine
 from qtune.measurement.measurable import check_measurable
 from qtune.measurement.process import Task
 from qtune.measurement.processes import OwnProcess, Process, ThreadsInstead
-from qtune.measurement.rows import Ran, tables
+from qtune.measurement.rows import Ran, lateness_s, tables
 from qtune.measurement.senders import SendOrders
 from qtune.producer import Producers
 from qtune.result import Result
@@ -71,7 +73,8 @@ def measure(
             seed=used,
             source=f"measured:{scenario.queue.provider}",
             horizon_s=scenario.horizon_s,
-            versions={"qtune": version("qtune"), **adapter.versions(), **machine.versions()},
+            versions={"qtune": version("qtune"), "python": python_version(), **adapter.versions()},
+            conditions=run.conditions(ran, machine),
         )
 
 
@@ -85,12 +88,14 @@ class _Run:
     folder: Path
     consumers: list[Process] = field(default_factory=list)
     producers: list[Process] = field(default_factory=list)
+    clock_error_s: float = 0.0
 
     def to_the_end(self, watch: Watch) -> tuple[Ran, Machine]:
         """Run to the horizon."""
         machine = Machine()
         try:
             self._begin()
+            self.clock_error_s = max(process.clock_error_s() for process in self._all)
             start_s = clock_s() + START_AFTER_S
             for process in self._all:
                 process.start(start_s)
@@ -98,6 +103,16 @@ class _Run:
         finally:
             self._end()
         return self._ran(start_s, killed_s, core_s), machine
+
+    def conditions(self, ran: Ran, machine: Machine) -> Conditions:
+        """What a reader must know of the machine."""
+        late_s = lateness_s(ran)
+        return Conditions(
+            machine=machine.name,
+            clock_error_s=self.clock_error_s,
+            utilization=tuple(machine.utilization),
+            late_s_p95=float(np.quantile(late_s, 0.95)) if late_s.size else 0.0,
+        )
 
     @property
     def _all(self) -> list[Process]:
@@ -173,6 +188,7 @@ class _Run:
             start_s=start_s,
             horizon_s=self.scenario.horizon_s,
             consumers=len(self.consumers),
+            senders=self.scenario.producers.senders_total if self.scenario.producers else 0,
             killed_s=np.array(killed_s),
             core_s=np.array(core_s).reshape(-1, 2),
             dead=self.scenario.semantics().max_deliveries,
