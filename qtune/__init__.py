@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qtune.analysis import Summary, summarize
     from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError
     from qtune.exports import catalogue, describe, export, load_tuned
+    from qtune.measurement import measure
     from qtune.prediction import predict
     from qtune.presets import dump_scenario, load_preset, load_scenario
     from qtune.providers import load_model
@@ -53,6 +54,7 @@ __all__ = [
     "load_preset",
     "load_scenario",
     "load_tuned",
+    "measure",
     "predict",
     "recommend",
     "replicate",
@@ -79,6 +81,7 @@ _HOMES = {
     "load_preset": "qtune.presets",
     "load_scenario": "qtune.presets",
     "load_tuned": "qtune.exports",
+    "measure": "qtune.measurement",
     "predict": "qtune.prediction",
     "recommend": "qtune.recommendation",
     "replicate": "qtune.simulation",

@@ -63,7 +63,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"records", "reading", "scenario", "result", "analysis", "simulation", "targets", "recommendation"},
     "prediction": FOUNDATION | {"scenario", "result", "analysis", "simulation"},
     "exports": WORDS
-    | {"presets", "reading", "writing", "targets", "analysis", "recommendation", "verification", "lab"},
+    | {
+        "presets",
+        "reading",
+        "writing",
+        "targets",
+        "result",
+        "analysis",
+        "recommendation",
+        "verification",
+        "lab",
+    },
     "ui": set(),
     "__main__": {"ui"},
 }

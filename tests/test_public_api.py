@@ -84,8 +84,11 @@ def test_no_public_name_is_hidden_by_a_module() -> None:
 
 
 def test_the_door_is_small() -> None:
-    """There are about twenty public names; to add one, remove one or say here why."""
-    assert len(qtune.__all__) <= 24
+    """There are about twenty public names; to add one, remove one or say here why.
+
+    ``measure`` is the 25th: a run on a real queue is what everything else is checked against.
+    """
+    assert len(qtune.__all__) <= 25
 
 
 def test_completion_lists_the_public_names() -> None:

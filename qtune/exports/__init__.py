@@ -14,6 +14,7 @@ from qtune.exports.laboratory import (
     describe_reproduction,
     describe_survey,
 )
+from qtune.exports.measurements import describe_measurement
 from qtune.exports.models import describe_catalogue
 from qtune.exports.preset import Tuned, export_preset, load_tuned
 from qtune.exports.recommendations import describe_recommendation
@@ -22,6 +23,7 @@ from qtune.exports.summaries import describe_summary
 from qtune.exports.verifications import describe_verification
 from qtune.lab import Incident, Reproduction, Survey
 from qtune.recommendation import Recommendation
+from qtune.result import Result
 from qtune.verification import Verification
 
 __all__ = ["Catalogue", "Report", "Section", "Tuned", "catalogue", "describe", "export", "load_tuned"]
@@ -36,6 +38,7 @@ Describable = (
     | Survey
     | Incident
     | Sequence[Incident]
+    | Sequence[Result]
 )
 """Everything that there is a report on."""
 
@@ -43,6 +46,8 @@ Describable = (
 def describe(thing: Describable) -> Report:
     """A summary, a recommendation, a verification, the catalogue, one of the lab's incidents, all of them, or what came
     of running one or all, as a report: titled tables of text, and their data.
+
+    A list of a measured run and the simulated one of the same scenario and seed becomes a table of both.
 
     It is what the command line prints and the notebook shows, so that both say the same.
     """
@@ -60,7 +65,9 @@ def describe(thing: Describable) -> Report:
         return describe_incident(thing)
     if isinstance(thing, Catalogue):
         return describe_catalogue(thing)
-    return describe_incidents(thing)
+    if isinstance(thing[0], Result):
+        return describe_measurement(thing)  # type: ignore[arg-type]
+    return describe_incidents(thing)  # type: ignore[arg-type]
 
 
 def export(thing: Recommendation | Summary, path: str | Path) -> Path:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import platform
 
+import psutil
+
 
 class Machine:
     """Looks at the processors of the machine again and again.
@@ -35,8 +37,6 @@ class Machine:
     @staticmethod
     def _times() -> tuple[float, float]:
         """Seconds that all cores have worked, and seconds in all, since the machine began."""
-        import psutil
-
         times = psutil.cpu_times()
         all_s = sum(times)
         return all_s - times.idle - getattr(times, "iowait", 0.0), all_s

@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import Final, Protocol
 
+import psutil
+
 from qtune.errors import ProviderFailure
 from qtune.measurement.logs import clock_s
 from qtune.measurement.process import CLOCK, READY, Task, pack
@@ -107,8 +109,6 @@ class OwnProcess:
 
     def core_s(self) -> float:
         """Processor time that it has used."""
-        import psutil
-
         try:
             times = psutil.Process(self._child.pid).cpu_times()
         except psutil.NoSuchProcess:

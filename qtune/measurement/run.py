@@ -37,7 +37,7 @@ Watch = Callable[[float, float], None]
 """What is told how much of the run is over, and how much there is, in seconds."""
 
 
-def measure(
+def run_on(
     scenario: Scenario,
     adapter: QueueAdapter,
     *,

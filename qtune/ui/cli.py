@@ -11,25 +11,20 @@ from typing import Annotated, Literal
 import typer
 
 import qtune
-from qtune.ui import emulator, text
+from qtune.ui import bench, emulator, text
+from qtune.ui.asking import AsJson, ScenarioFile, check_new, finish, finish_no, scenario_of
 from qtune.ui.progress import make_ready, progress
 from qtune.ui.starting import Provider, starting_text
 
-ANSWER_IS_NO, BAD_INPUT, UNEXPECTED, INTERRUPTED, CLOSED_PIPE = 1, 2, 70, 130, 141
-EXAMPLE = "llm-conversations"
+BAD_INPUT, UNEXPECTED, INTERRUPTED, CLOSED_PIPE = 2, 70, 130, 141
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(emulator.app)
+app.command(short_help="Run a scenario on a real queue, and compare it with its prediction.")(bench.bench)
 
 Engine = Literal["kernel", "reference"]
 
 UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]  # typer does not name it itself
-
-ScenarioFile = Annotated[
-    str | None,
-    typer.Argument(metavar="[SCENARIO]", help=f"A scenario file or a shipped example; default: {EXAMPLE}."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document, and nothing else, to stdout.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -73,8 +68,8 @@ def simulate(
     A preset that `qtune recommend` wrote repeats its runs, unless you say which runs to make.
     """
     if save is not None:
-        _check_new(save.with_suffix(".npz"), "--save")
-    path, given = _scenario_of(scenario, as_json)
+        check_new(save.with_suffix(".npz"), "--save")
+    path, given = scenario_of(scenario, as_json)
     tuned = qtune.load_tuned(path)
     repeats = seed is None and replications is None and width is None
     with progress() as steps:
@@ -95,7 +90,7 @@ def simulate(
     report = qtune.describe(summary)
     if tuned is not None and repeats:
         _compare(tuned.differences(summary), path)
-    _finish(report, as_json)
+    finish(report, as_json)
 
 
 @app.command(short_help="Find the cheapest setting that meets targets.")
@@ -126,7 +121,7 @@ def recommend(
     """
     if not target:
         raise typer.BadParameter(_targets_text(), param_hint="--target")
-    path, given = _scenario_of(scenario, as_json)
+    path, given = scenario_of(scenario, as_json)
     targets = qtune.Targets.parse(target)
     if preset is not None:
         given = given.using(qtune.load_preset(preset))
@@ -144,7 +139,7 @@ def recommend(
                 on_progress=lambda now: steps.at(f"{now.stage}: {now.candidates} settings, {now.runs} runs"),
             )
     except qtune.AnswerIsNo as no:
-        _finish_no(no, as_json)
+        finish_no(no, as_json)
         raise typer.Exit(no.exit_code) from None
     report = qtune.describe(found)
     written = qtune.export(found, to)
@@ -161,7 +156,7 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """Show what is known about the providers: limits, latencies, prices, clients, with source and date."""
-    _finish(qtune.describe(qtune.catalogue(name)), as_json)
+    finish(qtune.describe(qtune.catalogue(name)), as_json)
 
 
 @app.command(short_help="Judge whether a setting behaves as a message system should.")
@@ -186,7 +181,7 @@ def verify(
     They are the behavioural assertions of the queue-runtime document. What the simulator has no model of is "not
     applicable", with the reason. When one fails, the exit code is 1.
     """
-    path, given = _scenario_of(scenario, as_json)
+    path, given = scenario_of(scenario, as_json)
     tuned = qtune.load_tuned(path)
     targets = qtune.Targets.parse(target) if target else tuned.asked() if tuned is not None else None
     if preset is not None:
@@ -196,7 +191,7 @@ def verify(
         found = qtune.verify(
             given, targets, seed=seed, on_progress=lambda done, of: steps.at("verifying", done, of)
         )
-    _finish(qtune.describe(found), as_json)
+    finish(qtune.describe(found), as_json)
 
 
 @app.command(short_help="Write Prometheus rules with the prediction as their baseline.")
@@ -215,14 +210,14 @@ def alerts(
     Throughput down by more than 20 %, p95 of the processing time above twice, error rate above five times, utilization
     above 80 %, by the metrics of queue-runtime. A queue that does not keep up has no baseline (exit code 1).
     """
-    path, given = _scenario_of(scenario, as_json)
+    path, given = scenario_of(scenario, as_json)
     with progress() as steps:
         make_ready(steps)
         summary = qtune.predict(given, seed=seed, progress=lambda done, of: steps.at("simulating", done, of))
     try:
         written = qtune.export(summary, export if export is not None else Path(f"{path.stem}-alerts.yaml"))
     except qtune.AnswerIsNo as no:
-        _finish_no(no, as_json)
+        finish_no(no, as_json)
         raise typer.Exit(no.exit_code) from None
     if as_json:
         text.write_json({"path": str(written), "rules": written.read_text(encoding="utf-8")})
@@ -247,19 +242,19 @@ def lab(
     if every:
         with progress() as steps:
             make_ready(steps)
-            _finish(qtune.describe(qtune.lab.survey(qtune.lab.incidents(), on_progress=steps.at)), as_json)
+            finish(qtune.describe(qtune.lab.survey(qtune.lab.incidents(), on_progress=steps.at)), as_json)
         return
     if name is None:
-        _finish(qtune.describe(qtune.lab.incidents()), as_json)
+        finish(qtune.describe(qtune.lab.incidents()), as_json)
         return
     incident = qtune.lab.load_incident(name)
     if incident.not_reproduced is not None:
-        _finish(qtune.describe(incident), as_json)
+        finish(qtune.describe(incident), as_json)
         return
     with progress() as steps:
         make_ready(steps)
         found = qtune.lab.reproduce(incident, on_progress=lambda what: steps.at(f"{incident.id}: {what}"))
-    _finish(qtune.describe(found), as_json)
+    finish(qtune.describe(found), as_json)
 
 
 @app.command(short_help="Write a commented scenario to start from.")
@@ -269,7 +264,7 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Write a commented scenario to start from; an existing file is never overwritten."""
-    _check_new(path, "init")
+    check_new(path, "init")
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(starting_text(provider, path.name))
@@ -279,18 +274,6 @@ def init(
         text.write_json({"path": str(path), "provider": provider})
     else:
         text.write(f"wrote {path}\nnext: qtune simulate {path}\n")
-
-
-def _scenario_of(name: str | None, as_json: bool) -> tuple[Path, qtune.Scenario]:
-    """The scenario in a file, or the shipped example of that name, and its file."""
-    path = Path(name or EXAMPLE)
-    if name is None or not path.exists():
-        examples = qtune.catalogue().examples
-        if name is None:
-            said = f"no scenario was named: this is the shipped example {EXAMPLE} ({examples[EXAMPLE]})"
-            (text.tell if as_json else text.print_line)(said)
-        path = examples.get(str(path), path)
-    return path, qtune.load_scenario(path)
 
 
 def _targets_text() -> str:
@@ -304,21 +287,6 @@ def _targets_text() -> str:
     return "\n".join([*lines, f"or a profile: {', '.join(known.profiles)}"])
 
 
-def _finish_no(no: qtune.AnswerIsNo, as_json: bool) -> None:
-    """Print why the answer is no."""
-    if as_json:
-        text.write_json({"answer": "no", "reason": str(no), "data": no.data})
-    else:
-        text.print_line(str(no))
-
-
-def _check_new(path: Path, where: str) -> None:
-    if path.exists():
-        raise typer.BadParameter(
-            f"{path} exists and is not overwritten: choose another name", param_hint=where
-        )
-
-
 def _compare(differences: Sequence[str], path: Path) -> None:
     if not differences:
         text.tell(f"qtune: every figure is the one in {path}, to the last digit")
@@ -327,16 +295,6 @@ def _compare(differences: Sequence[str], path: Path) -> None:
         f"qtune: {len(differences)} figures differ from those in {path}, the first is {differences[0]}: "
         "the scenario in it was changed, or it was made by the versions it names"
     )
-
-
-def _finish(report: text.Answer, as_json: bool) -> None:
-    """Print a report, and end with the exit code of its answer."""
-    if as_json:
-        text.write_json(report.data)
-    else:
-        text.print_report(report)
-    if report.good is False:
-        raise typer.Exit(ANSWER_IS_NO)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import pytest
 from qtune.emulators.servicebus import ServiceBusEmulator
 from qtune.errors import InputError
 from qtune.invariants import check
-from qtune.measurement import adapter_of, measure
+from qtune.measurement import measure
 from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
@@ -42,7 +42,7 @@ BUS = {"provider": "servicebus", "tier": "premium", "lock_duration_s": 5.0}
 def in_memory(**changes: Any) -> Result:
     """A measured run on a queue in memory."""
     scenario = Scenario(**PLAIN).with_(**changes)
-    return measure(scenario, adapter_of(scenario))
+    return measure(scenario)
 
 
 def calls(result: Result, op: int) -> Any:
@@ -154,7 +154,7 @@ def test_processes_of_service_bus_share_one_clock_and_a_killed_one_loses_no_row(
             faults=[{"kind": "kill_consumers", "at_s": 1.5, "count": 1}],
             horizon_s=9.0,
         )
-        result = measure(scenario, adapter_of(scenario, endpoint=f"127.0.0.1:{emulator.port}"))
+        result = measure(scenario, endpoint=f"127.0.0.1:{emulator.port}")
     assert check(result) == []
     lost = result.deliveries[result.deliveries["outcome"] == DELIVERY_LOST]
     assert set(lost["consumer"].tolist()) <= {0}

@@ -1,0 +1,58 @@
+"""What commands ask for and answer in the same way: a scenario, JSON, a file that is new, and the exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import qtune
+from qtune.ui import text
+
+ANSWER_IS_NO = 1
+EXAMPLE = "llm-conversations"
+
+ScenarioFile = Annotated[
+    str | None,
+    typer.Argument(metavar="[SCENARIO]", help=f"A scenario file or a shipped example; default: {EXAMPLE}."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document, and nothing else, to stdout.")]
+
+
+def scenario_of(name: str | None, as_json: bool) -> tuple[Path, qtune.Scenario]:
+    """The scenario in a file, or the shipped example of that name, and its file."""
+    path = Path(name or EXAMPLE)
+    if name is None or not path.exists():
+        examples = qtune.catalogue().examples
+        if name is None:
+            said = f"no scenario was named: this is the shipped example {EXAMPLE} ({examples[EXAMPLE]})"
+            (text.tell if as_json else text.print_line)(said)
+        path = examples.get(str(path), path)
+    return path, qtune.load_scenario(path)
+
+
+def finish_no(no: qtune.AnswerIsNo, as_json: bool) -> None:
+    """Print why the answer is no."""
+    if as_json:
+        text.write_json({"answer": "no", "reason": str(no), "data": no.data})
+    else:
+        text.print_line(str(no))
+
+
+def check_new(path: Path, where: str) -> None:
+    """Refuse a file that exists: nothing is overwritten."""
+    if path.exists():
+        raise typer.BadParameter(
+            f"{path} exists and is not overwritten: choose another name", param_hint=where
+        )
+
+
+def finish(report: text.Answer, as_json: bool) -> None:
+    """Print a report, and end with the exit code of its answer."""
+    if as_json:
+        text.write_json(report.data)
+    else:
+        text.print_report(report)
+    if report.good is False:
+        raise typer.Exit(ANSWER_IS_NO)

@@ -1,0 +1,54 @@
+"""`qtune bench`: a scenario on a real queue, beside the simulation of the same messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import qtune
+from qtune.ui import text
+from qtune.ui.asking import AsJson, ScenarioFile, check_new, finish, scenario_of
+from qtune.ui.progress import make_ready, progress
+
+
+def bench(
+    scenario: ScenarioFile = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="SQS: a server's URL. Service Bus: a namespace, or host:port of `qtune emulator`."),
+    ] = None,
+    queue: Annotated[
+        str | None, typer.Option(help="A queue that is there, instead of one made for the run and removed.")
+    ] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Use that queue although it holds messages: they are deleted.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the messages; default: the scenario's.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Keep the rows of the run in this .npz file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a scenario on a real queue in real time, and show it beside the simulation of the same messages.
+
+    Consumers and producers run as processes of their own, with the provider's SDK; handlers wait, or burn processor
+    time, as the scenario says. The queue is made before the run and removed after it, also after Ctrl-C. Credentials
+    are found by the SDK. On a provider's own servers the run costs what its calls cost.
+    """
+    if save is not None:
+        check_new(save.with_suffix(".npz"), "--save")
+    _, given = scenario_of(scenario, as_json)
+    with progress() as steps:
+        measured = qtune.measure(
+            given,
+            endpoint=endpoint,
+            queue=queue,
+            takes_over=take_over,
+            seed=seed,
+            watch=lambda done_s, of_s: steps.at("measuring, seconds", int(max(done_s, 0.0)), int(of_s)),
+        )
+        if save is not None:
+            text.tell(f"qtune: the rows of the run are in {measured.save(save)}")
+        make_ready(steps)
+        simulated = qtune.simulate(measured.scenario, seed=measured.seed)
+    finish(qtune.describe([measured, simulated]), as_json)
