@@ -84,8 +84,10 @@ def test_a_measured_run_breaks_no_law_and_has_the_messages_of_a_simulated_one(
     must_be_whole(result)
     assert result.source == "measured:memory"
     assert (result.messages["state"] == MESSAGE_COMPLETED).sum() > 30
-    sent = calls(result, OP_SEND)
-    assert sent["count"].sum() == (~np.isnan(result.messages["sent_s"])).sum()
+    producers = result.scenario.producers
+    assert producers is not None
+    unanswered = (~np.isnan(result.messages["sent_s"])).sum() - calls(result, OP_SEND)["count"].sum()
+    assert 0 <= unanswered <= producers.senders * producers.batch  # at the horizon, but received already
 
 
 def test_abandoned_deliveries_come_back_with_the_next_number() -> None:
