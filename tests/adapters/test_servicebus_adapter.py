@@ -137,12 +137,16 @@ def test_failures_are_told_apart(emulator: ServiceBusEmulator) -> None:
 
 
 def test_the_sdk_tries_again_as_it_is_told_to(emulator: ServiceBusEmulator) -> None:
-    """With a second attempt a send that was refused once goes through."""
+    """With a second attempt a send that was refused once goes through, and there is no third."""
     adapter = replace(adapter_at(emulator), retry_mode="fixed", max_attempts=2)
     with closing(adapter.sender()) as sender:
         emulator.faults.server_busy_every = 2
         assert [sender.send(messages(1)) for _ in range(2)] == [(True,)] * 2
-    assert emulator.counters()["namespace"]["busy"] == 1
+        assert emulator.counters()["namespace"]["busy"] == 1
+        emulator.faults.server_busy_every = 1
+        with pytest.raises(Throttled):
+            sender.send(messages(1))
+    assert emulator.counters()["namespace"]["busy"] == 1 + 2
 
 
 def test_a_prefetch_is_credit_for_one_more(emulator: ServiceBusEmulator) -> None:

@@ -172,6 +172,30 @@ def test_a_client_is_served_in_the_frames_that_it_can_take(emulator: ServiceBusE
         assert all(len(frame.payload) <= 512 for frame in frames)
 
 
+def test_credit_counts_from_what_the_client_has_seen(emulator: ServiceBusEmulator) -> None:
+    """A grant that was made before a delivery arrived is used up by it; a drain uses up what is left."""
+    with Wire(emulator) as wire:
+        wire.begin()
+        wire.say(frame_bytes(0, Attach("s", 0, role=False, target=Described(ULong(0x29), ["q"]))))
+        wire.hear_until(Flow)
+        for number in range(3):
+            wire.say(frame_bytes(0, Transfer(0, number, b"t", 0, settled=True), b"\x00\x53\x75\xa0\x01x"))
+        wire.say(frame_bytes(0, Attach("r", 1, role=True, source=Described(ULong(0x28), ["q"]))))
+        wire.hear_until(Attach)
+        wire.say(frame_bytes(0, Flow(0, 9, 0, 9, handle=1, delivery_count=0, link_credit=1)))
+        wire.hear_until(Transfer)
+        wire.say(frame_bytes(0, Flow(0, 9, 0, 9, handle=1, delivery_count=0, link_credit=1, echo=True)))
+        said = wire.hear_until(Flow).performative
+        assert isinstance(said, Flow)
+        assert (said.delivery_count, said.link_credit) == (1, 0)
+        assert emulator.counters()["queues"]["q"]["delivered"] == 1
+        wire.say(frame_bytes(0, Flow(1, 9, 0, 9, handle=1, delivery_count=1, link_credit=5, drain=True)))
+        said = wire.hear_until(Flow).performative
+        assert isinstance(said, Flow)
+        assert (said.delivery_count, said.link_credit, said.drain) == (6, 0, True)
+        assert emulator.counters()["queues"]["q"]["delivered"] == 3
+
+
 def test_a_sasl_client_is_let_in(emulator: ServiceBusEmulator) -> None:
     """The layer of SASL names its mechanisms before it asks for one."""
     with Wire(emulator) as wire:

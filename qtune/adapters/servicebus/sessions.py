@@ -79,8 +79,6 @@ class SessionReceiver:
         """Messages of the session that is held; none: nothing came, or the session is gone now."""
         from azure.servicebus.exceptions import SessionLockLostError
 
-        if self._in_hand:
-            self._busy_until_s = time.monotonic()
         idle_left_s = self._busy_until_s + self._idle_s - time.monotonic()
         wait_s = max(LEAST_WAIT_S, left_s if self._in_hand else min(left_s, idle_left_s))
         try:
