@@ -26,6 +26,9 @@ def bench(
         bool, typer.Option("--take-over", help="Use that queue although it holds messages: they are deleted.")
     ] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the messages; default: the scenario's.")] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="On the provider's own servers, where calls cost money.")
+    ] = False,
     save: Annotated[Path | None, typer.Option(help="Keep the rows of the run in this .npz file.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,11 +36,18 @@ def bench(
 
     Consumers and producers run as processes of their own, with the provider's SDK; handlers wait, or burn processor
     time, as the scenario says. The queue is made before the run and removed after it, also after Ctrl-C. Credentials
-    are found by the SDK. On a provider's own servers the run costs what its calls cost.
+    are found by the SDK. On a provider's own servers the run costs what its calls cost, so that needs --yes.
     """
     if save is not None:
         check_new(save.with_suffix(".npz"), "--save")
     _, given = scenario_of(scenario, as_json)
+    provider = given.queue.provider
+    if endpoint is None and provider != "memory" and not yes:
+        raise typer.BadParameter(
+            f"{given.name} would run for {given.horizon_s:g} s on servers of {provider}, for which you pay: add --yes, "
+            "or name a server of your own with --endpoint, such as that of `qtune emulator`",
+            param_hint="bench",
+        )
     with progress() as steps:
         measured = qtune.measure(
             given,
