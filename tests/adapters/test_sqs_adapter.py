@@ -144,6 +144,15 @@ def test_credentials_are_nowhere_but_in_the_sdk(queue: SqsAdapter, monkeypatch: 
         assert SECRET not in text
 
 
+@only(Sqs)
+def test_who_may_not_list_queues_can_still_measure(queue: SqsAdapter) -> None:
+    """The versions of the SDK are known without a call; only the server's name is missing then."""
+    body = {"__type": "AccessDenied", "message": "not for you"}
+    with answering(queue, "ListQueues", 403, body) as attempts:
+        assert set(queue.versions()) == {"boto3", "botocore"}
+    assert attempts
+
+
 def test_an_address_with_credentials_is_refused() -> None:
     """It would be kept with results."""
     with pytest.raises(InputError, match="leave them out") as failure:

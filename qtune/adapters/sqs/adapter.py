@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from qtune.adapters.base import Depth, QueueAdapter
 from qtune.adapters.sqs.connections import Place, SqsReceiver, SqsSender, check_wait
 from qtune.adapters.sqs.service import QueueMissing, answers, client_of
-from qtune.errors import InputError, Problem
+from qtune.errors import InputError, Problem, ProviderFailure
 from qtune.providers.base import ReceiveBehaviour
 from qtune.providers.sqs import SqsQueue
 
@@ -186,18 +186,17 @@ class SqsAdapter(QueueAdapter):
         return None if arn is None else self._url_of(arn.rpartition(":")[2])
 
     def versions(self) -> Mapping[str, str]:
-        """boto3 and botocore, and the server where it says what it is."""
+        """boto3 and botocore, and the server where it says what it is and the call for that is allowed."""
         client = self._client  # says what to install when boto3 is not there
         import boto3
         import botocore
 
         found = {"boto3": str(boto3.__version__), "botocore": str(botocore.__version__)}
-        with answers("ListQueues"):
-            headers = client.list_queues(MaxResults=1, QueueNamePrefix=self.used_name)["ResponseMetadata"][
-                "HTTPHeaders"
-            ]
-        server = headers.get("server")
-        return {**found, "server": str(server)} if server else found
+        with suppress(ProviderFailure), answers("ListQueues"):
+            answer = client.list_queues(MaxResults=1, QueueNamePrefix=self.used_name)
+            if server := answer["ResponseMetadata"]["HTTPHeaders"].get("server"):
+                found["server"] = str(server)
+        return found
 
     # -- connections -------------------------------------------------------------------------------------------
 
