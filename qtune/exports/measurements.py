@@ -87,6 +87,9 @@ def _conditions(measured: Result) -> Section:
             ("all cores busy", f"{busy} of the time"),
             ("clocks agree to", format_duration(its.clock_error_s)),
             ("sends begun late, p95", format_duration(its.late_s_p95)),
+            ("messages sent", str(its.account.sent)),
+            ("completed twice", str(its.account.completed_twice)),
+            ("lost", "the provider does not say" if its.account.lost is None else str(its.account.lost)),
         ]
         if its.too_busy:
             notes.append(

@@ -9,14 +9,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from qtune.conditions import Account
 from qtune.measurement.logs import names_in, read_rows
 from qtune.measurement.recorder import REJECTED, TAKEN
 from qtune.result import (
     CALL,
     DELIVERY,
     DELIVERY_COMPLETED,
+    DELIVERY_LATE,
     DELIVERY_LOST,
     DELIVERY_OPEN,
+    DELIVERY_UNSETTLED,
     MESSAGE,
     MESSAGE_COMPLETED,
     MESSAGE_DEAD_LETTERED,
@@ -68,6 +71,22 @@ def tables(ran: Ran) -> tuple[Table, Table, Table, Table]:
 def sent_rows(ran: Ran) -> NDArray[np.void]:
     """Every message of every send call."""
     return _all(ran, "sent", SENT, ("start_s", "end_s"))
+
+
+def account(ran: Ran, left: int | None) -> Account:
+    """Where the messages were when all processes had ended, of which so many were left in the queue."""
+    sent = sent_rows(ran)
+    rows = _all(ran, "deliveries", DELIVERY, ())
+    done = np.bincount(rows["message"][rows["outcome"] == DELIVERY_COMPLETED], minlength=len(ran.workload))
+    unsure = np.isin(rows["outcome"], (DELIVERY_OPEN, DELIVERY_UNSETTLED, DELIVERY_LATE))
+    asked = unsure & ~np.isnan(rows["finished_s"])
+    return Account(
+        sent=int(np.unique(sent["message"][sent["fate"] == TAKEN]).size),
+        completed=int((done > 0).sum()),
+        completed_twice=int((done > 1).sum()),
+        unanswered=int(np.unique(rows["message"][asked & (done[rows["message"]] == 0)]).size),
+        left=left,
+    )
 
 
 def lateness_s(ran: Ran) -> Floats:

@@ -16,6 +16,7 @@ import numpy as np
 
 from qtune.adapters.base import QueueAdapter
 from qtune.conditions import Conditions
+from qtune.errors import ProviderFailure
 from qtune.faults import KillConsumers, PauseHandlers
 from qtune.measurement.client import Orders
 from qtune.measurement.logs import clock_s
@@ -23,7 +24,7 @@ from qtune.measurement.machine import Machine
 from qtune.measurement.measurable import check_measurable
 from qtune.measurement.process import Task
 from qtune.measurement.processes import OwnProcess, Process, ThreadsInstead
-from qtune.measurement.rows import Ran, lateness_s, tables
+from qtune.measurement.rows import Ran, account, lateness_s, tables
 from qtune.measurement.senders import SendOrders
 from qtune.producer import Producers
 from qtune.result import Result
@@ -61,6 +62,7 @@ def run_on(
         try:
             run = _Run(scenario, adapter, workload, Path(folder))
             ran, machine = run.to_the_end(watch)
+            left = _left(adapter)
         finally:
             adapter.remove()
         messages, deliveries, calls, states = tables(ran)
@@ -74,7 +76,7 @@ def run_on(
             source=f"measured:{scenario.queue.provider}",
             horizon_s=scenario.horizon_s,
             versions={"qtune": version("qtune"), "python": python_version(), **adapter.versions()},
-            conditions=run.conditions(ran, machine),
+            conditions=run.conditions(ran, machine, left),
         )
 
 
@@ -104,14 +106,15 @@ class _Run:
             self._end()
         return self._ran(start_s, killed_s, core_s), machine
 
-    def conditions(self, ran: Ran, machine: Machine) -> Conditions:
-        """What a reader must know of the machine."""
+    def conditions(self, ran: Ran, machine: Machine, left: int | None) -> Conditions:
+        """What a reader must know of the machine, and where the messages are."""
         late_s = lateness_s(ran)
         return Conditions(
             machine=machine.name,
             clock_error_s=self.clock_error_s,
             utilization=tuple(machine.utilization),
             late_s_p95=float(np.quantile(late_s, 0.95)) if late_s.size else 0.0,
+            account=account(ran, left),
         )
 
     @property
@@ -193,3 +196,14 @@ class _Run:
             core_s=np.array(core_s).reshape(-1, 2),
             dead=self.scenario.semantics().max_deliveries,
         )
+
+
+def _left(adapter: QueueAdapter) -> int | None:
+    """How many messages the queue and its dead letters hold; None when the provider does not say."""
+    try:
+        depth = adapter.depth()
+    except ProviderFailure:
+        return None
+    if depth.ready is None or depth.in_flight is None or depth.dead_lettered is None:
+        return None
+    return depth.ready + depth.in_flight + depth.dead_lettered

@@ -142,6 +142,10 @@ def test_a_result_remembers_the_conditions_of_its_measurement(tmp_path: Path) ->
     assert conditions.clock_error_s == 0.0
     assert conditions.late_s_p95 >= 0.0
     assert 0.0 <= conditions.utilization_mean <= 1.0
+    account = conditions.account
+    assert account.lost == account.completed_twice == 0
+    assert account.left is not None
+    assert account.sent == account.completed + account.left
     assert Result.load(result.save(tmp_path / "run")).conditions == conditions
 
 
@@ -163,6 +167,8 @@ def test_processes_of_service_bus_share_one_clock_and_a_killed_one_loses_no_row(
     done = result.deliveries[result.deliveries["outcome"] == DELIVERY_COMPLETED]
     assert np.unique(done["message"]).size == done.size
     assert {0, 1} == set(done["consumer"].tolist())
+    assert result.conditions is not None
+    assert result.conditions.account.lost == result.conditions.account.completed_twice == 0
     assert np.nanmax(done["settled_s"][done["consumer"] == 0]) <= 1.6
     assert calls(result, OP_RECEIVE).size >= done.size
     assert calls(result, OP_SETTLE).size >= done.size
