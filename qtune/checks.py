@@ -341,7 +341,7 @@ def _polling_takes_time(scenario: Any) -> Iterator[Complaint]:
     if takes_no_time and wait_s == 0.0 and not scenario.consumers.idle_pause_s:
         message = "an empty receive takes no time and is repeated for ever: set receive_wait or idle_pause"
         yield Complaint(path="consumers.receive_wait_s", message=message)
-    refuses = any(fault.kind in ("outage", "throttling") for fault in scenario.faults)
+    refuses = any(fault.kind in ("outage", "throttling", "drop_connections") for fault in scenario.faults)
     if takes_no_time and refuses and not scenario.consumers.idle_pause_s:
         message = "a receive that is refused takes no time and is repeated for ever: set idle_pause"
         yield Complaint(path="consumers.idle_pause_s", message=message)
@@ -359,6 +359,8 @@ CHECKS: tuple[Check, ...] = (
             "receive_batch",
             "receive_wait_s",
             "idle_pause_s",
+            "other_queues",
+            "max_pool_connections",
             "settle_batch",
             "credit_returned",
         )

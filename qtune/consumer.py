@@ -20,6 +20,7 @@ from qtune.records import (
     whole,
     wrong_at,
 )
+from qtune.shapes import RandomTime
 from qtune.units import format_duration
 
 MOST_ATTEMPTS = 10_000
@@ -59,6 +60,18 @@ class AdaptiveBatch(Record):
         return self
 
 
+class OtherQueues(Record):
+    """Queues that the same poller takes in turn with this one.
+
+    A poller that may ask this queue again first visits each of the ``count`` others once.
+    turn: how long it is with one of them: until its receive is answered, and what it does with the messages before it
+        goes on. An idle queue that is polled with a wait of 20 s takes 20 s.
+    """
+
+    count: Count
+    turn: RandomTime
+
+
 class Consumers(Record):
     """The fleet of consumers: ``instances`` equal processes, each with ``workers`` concurrent handlers.
 
@@ -68,6 +81,8 @@ class Consumers(Record):
 
     retry_mode: how the client makes a call again that the broker refused, by the client library's own name for it.
     max_attempts: how often it makes one call at most, the first time included. Producers use the same client.
+    max_pool_connections: how many connections a client keeps that are not in use. A call that finds none opens one, and
+        waits for its handshake. Producers use the same client, and each instance of them has a pool of its own.
     keep_group_order: where the queue is ordered by group, whether a receiver's workers keep to that order: one message
         of a group at a time, and after a failure none of that group until it is received again. None: they do.
     memory_limit_bytes, message_memory_bytes: of one instance for messages from a receive to the end of their
@@ -87,6 +102,7 @@ class Consumers(Record):
     buffer: Count | None = None
     refill_at: Count | None = None
     idle_pause_s: Seconds | None = None
+    other_queues: OtherQueues | None = None
     prefetch: CountOrZero | None = None
     credit_returned: Literal["taken", "settled"] | None = None
     settle: Literal["each", "batch", "concurrent"] = "each"
@@ -95,6 +111,7 @@ class Consumers(Record):
     client: Text | None = None
     retry_mode: Text | None = None
     max_attempts: Annotated[int, whole(at_least=1, at_most=MOST_ATTEMPTS)] | None = None
+    max_pool_connections: Count | None = None
     drop_expired: YesOrNo = False
     keep_group_order: YesOrNo | None = None
     memory_limit_bytes: PositiveBytes | None = None

@@ -101,6 +101,27 @@ class SlowBroker(Disturbance):
     factor: Annotated[float, number(above=0.0)]
 
 
+class Network(Disturbance):
+    """The round trips of calls that begin in [at, at + for) take ``delay`` longer: a detour, a network that is full.
+
+    Messages that are pushed down a link in that time are half of it later.
+    """
+
+    kind: Literal["network"] = "network"
+    delay_s: PositiveSeconds
+
+
+class DropConnections(Event):
+    """All connections break at once: a load balancer that goes away, an address translation that forgets, a failover.
+
+    A call that is under way has failed when its answer should be there, and the client makes it again as it does after
+    any failure. Whatever the broker has handed out to a receive that failed so stays locked until its lock runs out,
+    and counts as a delivery. Connections that wait in a pool have broken too.
+    """
+
+    kind: Literal["drop_connections"] = "drop_connections"
+
+
 class Burst(Disturbance):
     """``rate`` more messages a second fall due in [at, at + for), on top of those of the arrivals.
 
@@ -152,6 +173,8 @@ FAULTS: dict[str, type[Record]] = {
     "throttling": Throttling,
     "outage": Outage,
     "slow_broker": SlowBroker,
+    "network": Network,
+    "drop_connections": DropConnections,
     "burst": Burst,
     "kill_consumers": KillConsumers,
     "drain_consumers": DrainConsumers,

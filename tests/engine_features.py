@@ -6,8 +6,9 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+from engine_calls import CLIENT_SETTINGS, most_at_once, of_clients
 from engine_handlers import HANDLER_SETTINGS, of_handlers
-from engine_plans import Floats, run
+from engine_plans import run
 from numpy.typing import NDArray
 
 from qtune.engine.plan import (
@@ -81,6 +82,7 @@ FROM_SETTINGS = {
     *("messages of a batch linger", "batches of varying size", "entries of a batch fail"),
     *("throttled for a while", "throttled with a quota of retries", "throttled without another try"),
     *HANDLER_SETTINGS,
+    *CLIENT_SETTINGS,
 }
 FROM_ROWS = {
     *(
@@ -179,6 +181,7 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "throttled without another try": not plan.throttled_wait_s.size and throttled,
         "client costs": bool(result.states["core_busy_s"][-1] > 0.0),
         **of_handlers(plan, result),
+        **of_clients(plan, result),
         "pause after an empty receive": plan.idle_pause_s > 0.0 and _answered(result, CALL_EMPTY),
     }
     return {name for name, happened in found.items() if happened}
@@ -232,7 +235,7 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
         and np.isin(deliveries["locked_s"][deliveries["locked_s"] > 0.0], _refills_s(plan)).any(),
         "long poll served": plan.discipline == POLL and (receive & served & (took_s > 0.5)).any(),
         "waited for the downstream": (
-            0 < plan.downstream_connections < _most_at_once(deliveries["started_s"], deliveries["finished_s"])
+            0 < plan.downstream_connections < most_at_once(deliveries["started_s"], deliveries["finished_s"])
             and not plan.downstream_rejects
             and not plan.backoff_s.size
         ),
@@ -252,13 +255,6 @@ def _refills_s(plan: Plan) -> NDArray[np.float64]:
         if plan.limit_message_cost[limit * len(CALL_OPS) + OP_RECEIVE] > 0.0:
             starts_s.append(np.arange(1, int(plan.horizon_s / period_s) + 1) * period_s)
     return np.concatenate(starts_s)
-
-
-def _most_at_once(begin_s: Floats, end_s: Floats) -> int:
-    """The most handlers that are at work at one time."""
-    begin_s, end_s = np.sort(begin_s[~np.isnan(begin_s)]), np.sort(end_s[~np.isnan(end_s)])
-    count = np.arange(1, begin_s.size + 1) - np.searchsorted(end_s, begin_s, "right")
-    return int(count.max(initial=0))
 
 
 def _from_groups(plan: Plan, result: Result) -> dict[str, bool]:

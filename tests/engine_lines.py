@@ -109,6 +109,7 @@ def _slowness(pick: Pick, horizon_s: float) -> Fields:
         "slow_start_s": np.array([0.2 * horizon_s for _ in factors]),
         "slow_end_s": np.array([0.6 * horizon_s for _ in factors]),
         "slow_factor": np.array(factors),
+        "slow_extra_s": np.array([pick(0.0, 0.05) for _ in factors]),
     }
 
 

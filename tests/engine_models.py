@@ -23,10 +23,11 @@ def write_model(
     """Write a model of a provider whose calls take constant times, and return its path.
 
     round_trip: of every kind of call that ``round_trips`` does not name (send, receive, settle, renew).
+    A connection is open at once, unless ``connect`` says how long that takes.
     """
     document: dict[str, Any] = yaml.safe_load((models_dir() / f"{provider}.yaml").read_text(encoding="utf-8"))
     for kind in document["latency"]:
-        mean = round_trips.get(kind, round_trip)
+        mean = round_trips.get(kind, "0s" if kind == "connect" else round_trip)
         document["latency"][kind] = {
             **document["latency"][kind],
             "time": {"family": "constant", "mean": mean},

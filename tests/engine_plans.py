@@ -48,9 +48,11 @@ def tables(
     renew: Distribution = NOTHING,
     broker: Distribution = NOTHING,
     think: Distribution = NOTHING,
+    connect: Distribution = NOTHING,
+    turn: Distribution = NOTHING,
 ) -> tuple[tuple[int, Floats], ...]:
     """The tables of a plan by the name of what they time; gaps are exponential and all else takes no time."""
-    each = (gap or Exponential(mean=1.0), service, send, receive, settle, renew, broker, think)
+    each = (gap or Exponential(mean=1.0), service, send, receive, settle, renew, broker, think, connect, turn)
     return tuple((table.kind, table.values) for table in (one.table() for one in each))
 
 

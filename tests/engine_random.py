@@ -153,6 +153,8 @@ def _tables(pick: Pick, service_s: float, constant: bool) -> tuple[Any, ...]:
         settle=time(0.7 * round_trip_s),
         renew=time(0.7 * round_trip_s),
         broker=time(0.004),
+        connect=time(1.3 * round_trip_s),
+        turn=time(2.0 * round_trip_s),
     )
 
 
@@ -187,8 +189,10 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
     if discipline == LINK_SLIDING:
         settle = {"settle_mode": pick(SETTLE_EACH, SETTLE_CONCURRENT)}
         return {"in_hand_limit": pick(1, 5, 30), "credit_at_settle": pick(True, False), **settle}
+    several = {"other_queues": pick(0, 0, 0, 1, 2)}
     mode = pick(SETTLE_EACH, SETTLE_BATCH, SETTLE_CONCURRENT)
     settle = {"settle_mode": mode, "settle_batch": pick(1, 4, 10) if mode == SETTLE_BATCH else 1}
+    settle |= several
     settle["accepts_late"] = pick(False, True)  # no broker of a link does
     polling = pick("loop", "permits", "buffer")
     if polling == "loop":
@@ -281,13 +285,15 @@ def _client(pick: Pick, lock_s: float, workers: int) -> Fields:
         "cores": pick(1, 2),
         "call_cost_s": pick(0.0, 0.0, 0.0003, 0.01),
         "message_cost_s": pick(0.0, 0.0, 0.0002, 0.005),
+        "pool_connections": pick(0, 0, 0, 1, 3),
     }
 
 
 def _limits(pick: Pick, rate_per_s: float, horizon_s: float) -> Fields:
     """None, or one or two limits that count some kinds of calls, and what clients do when they are refused."""
     count, down = pick(0, 0, 0, 1, 2), pick(False, False, False, True)
-    if not count and not down:
+    drops = pick((), (), (), (0.3,), (0.25, 0.3, 0.6))
+    if not count and not down and not drops:
         return {}
     kinds = len(CALL_OPS)
     periods_s = [pick(1.0, 0.1, 0.3 * horizon_s) for _ in range(count)]
@@ -306,6 +312,7 @@ def _limits(pick: Pick, rate_per_s: float, horizon_s: float) -> Fields:
         "failed_tokens": 14,
         "outage_start_s": np.array([0.2 * horizon_s] * down),
         "outage_end_s": np.array([0.4 * horizon_s] * down),
+        "drop_s": np.array(drops) * horizon_s,
         "throttled_wait_s": np.array((0.05, 0.1, 2.0)[:retries]),
         "retry_jitter": pick(True, False),
         "retry_tokens": pick(0, 0, 20),
@@ -316,11 +323,12 @@ def _limits(pick: Pick, rate_per_s: float, horizon_s: float) -> Fields:
 
 def _faults(pick: Pick, horizon_s: float) -> Fields:
     pauses = pick((), (), ((0.1, 0.2),), ((0.1, 0.2), (0.3, 0.6)))
-    slow = pick((), (), (3.0,))
+    slow = pick((), (), (3.0,), (1.0,))
     return {
         "slow_start_s": np.array([0.3 * horizon_s for _ in slow]),
         "slow_end_s": np.array([0.5 * horizon_s for _ in slow]),
         "slow_factor": np.array(slow),
+        "slow_extra_s": np.array([pick(0.0, 0.05) for _ in slow]),
         "pause_start_s": np.array([start * horizon_s for start, _ in pauses]),
         "pause_end_s": np.array([end * horizon_s for _, end in pauses]),
     }

@@ -52,7 +52,8 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
         queue=queue,
         consumers={"instances": instances, "workers": workers, "cores": pick(1, 1, 2), **consumers},
         scaling=_scaler(pick, provider, instances, horizon_s),
-        faults=_faults(pick, rate_per_s, horizon_s) + pick((), (), (_end(pick, instances, horizon_s),)),
+        faults=_faults(pick, provider, rate_per_s, horizon_s)
+        + pick((), (), (_end(pick, instances, horizon_s),)),
         horizon_s=horizon_s,
         model=pick(None, slow_sqs) if provider == "sqs" else None,
         seed=whole(0, 10**9),
@@ -106,7 +107,7 @@ def _arrivals(pick: Pick, rate_per_s: float, horizon_s: float) -> Section:
     return {"kind": kind, "file": TRACE, "speed": 0.2 * rate_per_s}
 
 
-def _faults(pick: Pick, rate_per_s: float, horizon_s: float) -> tuple[Section, ...]:
+def _faults(pick: Pick, provider: str, rate_per_s: float, horizon_s: float) -> tuple[Section, ...]:
     window = {"at_s": 0.2 * horizon_s, "for_s": 0.2 * horizon_s}
     pause = {"kind": "pause_handlers", **window}
     few, fewer = float(max(1, int(rate_per_s))), float(max(1, int(0.3 * rate_per_s)))
@@ -114,7 +115,10 @@ def _faults(pick: Pick, rate_per_s: float, horizon_s: float) -> tuple[Section, .
     throttling = {"kind": "throttling", **window, "rate_per_s": pick(few, fewer), **kinds}
     outage = {"kind": "outage", **window}
     slow = {"kind": "slow_broker", **window, "factor": 4.0}
-    return tuple(pick((), (pause,), (throttling,), (pause, throttling), (outage,), (slow,)))
+    network: Section = {"kind": "network", **window, "delay_s": 0.05}
+    breaks = tuple({"kind": "drop_connections", "at_s": part * horizon_s} for part in (0.2, 0.4, 0.6, 0.8))
+    lines = {"sqs": ((network,), breaks), "servicebus": ((network,),)}.get(provider, ())
+    return tuple(pick((), (pause,), (throttling,), (pause, throttling), (outage,), (slow,), *lines))
 
 
 def _scaler(pick: Pick, provider: str, instances: int, horizon_s: float) -> Section | None:
@@ -257,6 +261,9 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
         {"receive_wait_s": 20.0}, {"receive_wait_s": 0.05}, {"receive_wait_s": 0.0, "idle_pause_s": 0.1}
     )
     retries = {"retry_mode": pick(None, "legacy"), "max_attempts": pick(None, None, 1)}
+    retries["max_pool_connections"] = pick(None, 1, 2)
+    turn = {"count": pick(1, 2), "turn": {"family": "exponential", "mean_s": service_s}}
+    retries["other_queues"] = pick(None, None, turn)
     memory = pick({}, {}, {"memory_limit_bytes": 40_000, "message_memory_bytes": pick(1_000, 500)})
     client = {**settle, **waiting, **_polling(pick, own_loops=True), **retries, **memory}
     return {"provider": provider, **queue}, {**shared, **client}

@@ -163,13 +163,16 @@ def _receive_calls(setup: Setup) -> list[Ceiling]:
     most = setup.most_per_receive
     round_s = receive_round_trip_s(setup)
     formula = "receivers * batch / receive round trip"
+    if behaviour.other_queues:
+        round_s += behaviour.away_mean_s
+        formula = "receivers * batch / (receive round trip + time with other queues)"
     if behaviour.gather_s:
         most = behaviour.in_hand_limit
         round_s = math.ceil(most / setup.most_per_receive) * round_s + _round_s(setup, most)
         formula = "receivers * batch / (receives that fill it * their round trip + time for the batch)"
     elif behaviour.credit_returned == "settled" and behaviour.refill_at == behaviour.in_hand_limit:
         round_s += _round_s(setup, most)
-        formula = "receivers * batch / (receive round trip + time for the batch)"
+        formula = formula.removesuffix(")").replace("/ receive", "/ (receive") + " + time for the batch)"
     held_s = setup.work.deliveries * round_s / most
     return [Ceiling(resource="receive calls", places=setup.receivers, held_s=held_s, formula=formula)]
 

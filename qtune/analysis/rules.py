@@ -9,7 +9,7 @@ R4  the offered load must fit through every resource: workers, calls, cores, sen
 R5  places in hand must cover the round trip to the broker, or workers wait for messages
 R7  a group of messages lets no more through than one at a time, and must be handled in its order
 R8  receives that find nothing are paid for like all others
-R9  each handler that outlasts its lock needs a renewer of its own
+R9  each handler that outlasts its lock needs a renewer of its own, and each call at a time a kept connection
 R10 messages that a full downstream refuses must be delivered often enough to get their turn
 R11 a message must outlast its failed tries and the time in which nobody handles it
 R12 a handler must be done before a scaler takes its instance away
@@ -42,17 +42,18 @@ from qtune.units import format_duration, format_fraction, format_rate
 _SURE: Final = 0.99
 _SURE_SIGMAS: Final = 2.326  # the 99 % quantile of the normal distribution
 _MOSTLY_EMPTY: Final = 0.5
+_LAST: Final = (("R8", "empty receives"), ("R9", "connections"))
 
 
 def findings_of(setup: Setup, demand_per_s: float, summary: Summary) -> tuple[Finding, ...]:
     """All rules that apply: the broken ones first, and of these and of the others the most used up first.
 
-    R8, which costs money and no time, is the last of the broken ones, or of all.
+    Empty receives, which cost money and no time, and handshakes are the last of the broken ones, or of all.
     demand_per_s: messages per second that want to get through. summary: of the runs, for what polling cost.
     """
     found = [*of_scenario(summary.scenario, setup, demand_per_s), *_empty_receives(summary, setup)]
     return tuple(
-        sorted(found, key=lambda finding: (not finding.broken, finding.rule == "R8", -finding.ratio))
+        sorted(found, key=lambda finding: (not finding.broken, finding.key in _LAST, -finding.ratio))
     )
 
 
@@ -61,7 +62,7 @@ def of_scenario(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[F
     found = ceiling_findings(scenario, setup, demand_per_s)
     if setup.semantics.hands_out != "by session":  # there the lock is not a message's
         found += [*_waiting_rule(setup), _handler_rule(scenario, setup), *_renewers(setup)]
-    found += [*refusal_findings(setup), *_in_flight(setup, demand_per_s)]
+    found += [*_connections(setup), *refusal_findings(setup), *_in_flight(setup, demand_per_s)]
     return [*found, *order_findings(setup), *scaling_findings(scenario, setup), *endurance_findings(scenario)]
 
 
@@ -237,6 +238,25 @@ def _renewers(setup: Setup) -> Iterator[Finding]:
         change=f"{setting}: {behaviour.renewers} -> {workers}",
         setting=setting,
         value=workers,
+    )
+
+
+def _connections(setup: Setup) -> Iterator[Finding]:
+    """R9 for connections: what an instance, of consumers or producers, calls at a time, against what its pool keeps."""
+    kept, need = setup.behaviour.pool_connections, setup.behaviour.calls_at_once(setup.workers_each)
+    need = max(need, setup.producers.senders if setup.producers else 0)
+    if not kept or need <= kept or setup.calls.connect is None:
+        return
+    setting = "consumers.max_pool_connections"
+    handshake = format_duration(setup.calls.connect.mean)
+    yield Finding(
+        rule="R9",
+        subject="connections",
+        ratio=need / kept,
+        text=f"{need} calls at a time, and {kept} connections are kept; a call that finds none waits {handshake}",
+        change=f"{setting}: {kept} -> {need}",
+        setting=setting,
+        value=need,
     )
 
 

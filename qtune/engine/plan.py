@@ -79,8 +79,8 @@ class Plan:
 
     ``workers`` are handlers of one receiver, ``receivers`` belong to one consumer, ``cores`` too; totals are derived.
     A count of 0 means "none" or "no bound" where the comment says so; an absent instant is infinity. Tables are
-    (kind, values) as :class:`qtune.distributions.QuantileTable` has them, one for each of the first
-    :data:`qtune.engine.streams.TABLES` streams.
+    (kind, values) as :class:`qtune.distributions.QuantileTable` has them, one for each of the first streams and those
+    for handshakes and turns (:data:`qtune.engine.streams.TABLES`).
     """
 
     seed: int
@@ -199,6 +199,7 @@ class Plan:
     linger_s: float = 0.0
     keepalive_s: float = 0.0
     idle_pause_s: float = 0.0
+    other_queues: int = 0  # a poller that may ask again first visits so many others, one turn for each
     settle_mode: int = SETTLE_EACH
     settle_batch: int = 1
     drops_expired: bool = False
@@ -226,13 +227,24 @@ class Plan:
     failed_tokens: int = 0
     senders_each: int = 1  # senders that share one client
 
+    # Connections of calls: each try of a call has one to itself, from its begin to its answer. A client keeps so many
+    # that are idle; a call that finds none opens one, and one that comes back to a full pool is closed. Links stand
+    # open, and what they tell each other needs none.
+    pool_connections: int = 0  # 0: calls need no connection
+
     # Faults of the broker: it fails every call that would take effect in [start, end), and hands nothing out; the round
-    # trips of calls that begin in [start, end) last ``factor`` times as long.
+    # trips of calls that begin in [start, end) last ``factor`` times as long, and so much longer.
     outage_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
     outage_end_s: Floats = field(default_factory=lambda: NO_FLOATS)
     slow_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
     slow_end_s: Floats = field(default_factory=lambda: NO_FLOATS)
     slow_factor: Floats = field(default_factory=lambda: NO_FLOATS)
+    slow_extra_s: Floats = field(default_factory=lambda: NO_FLOATS)
+
+    # At these instants all connections of calls break, those that wait in a pool as well. Who has made a call notices
+    # when the answer should be there: the call has failed, and what a poll would have brought is locked for nobody. A
+    # send that has come to the broker stands.
+    drop_s: Floats = field(default_factory=lambda: NO_FLOATS)
 
     # Faults: no handler starts in [pause_start_s, pause_end_s).
     pause_start_s: Floats = field(default_factory=lambda: NO_FLOATS)
@@ -302,7 +314,12 @@ class Plan:
     @property
     def refuses(self) -> bool:
         """Whether a call can be refused at all."""
-        return self.limit_credits.size + self.outage_start_s.size > 0
+        return self.limit_credits.size + self.outage_start_s.size + self.drop_s.size > 0
+
+    @property
+    def breaks(self) -> bool:
+        """Whether connections break at some time."""
+        return self.drop_s.size > 0
 
     @property
     def slows(self) -> bool:

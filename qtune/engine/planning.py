@@ -29,7 +29,16 @@ from qtune.engine.plan import (
     Floats,
     Plan,
 )
-from qtune.faults import Burst, KillConsumers, Outage, PauseHandlers, SlowBroker, kills
+from qtune.faults import (
+    Burst,
+    DropConnections,
+    KillConsumers,
+    Network,
+    Outage,
+    PauseHandlers,
+    SlowBroker,
+    kills,
+)
 from qtune.handler import CircuitBreaker, Handler
 from qtune.producer import Producers
 from qtune.providers.base import Op, RateLimit, ReceiveBehaviour
@@ -50,7 +59,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
 
     The plan depends on the seed only through ``seed`` itself and, for bursts, the path of on and off phases."""
     behaviour, semantics, calls = scenario.behaviour(), scenario.semantics(), scenario.call_model()
-    schedule = scenario.schedule()
+    schedule, others = scenario.schedule(), scenario.consumers.other_queues
     bursts = [fault for fault in scenario.faults if isinstance(fault, Burst)]
     given_s = scenario.service_by_message_s()
     service = _NOTHING if given_s is not None else scenario.service_distribution()
@@ -63,6 +72,8 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         calls.renew,
         calls.call_service if calls.calls_served_at_once else _NOTHING,
         schedule.think or _NOTHING,
+        calls.connect or _NOTHING,
+        others.turn.distribution() if others else _NOTHING,
     )
     pauses = sorted(
         (fault.at_s, fault.end_s) for fault in scenario.faults if isinstance(fault, PauseHandlers)
@@ -104,6 +115,8 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         workers=scenario.consumers.workers // behaviour.receivers,
         cores=behaviour.cores,
         **_receiving(behaviour, scenario.consumers.workers // behaviour.receivers),
+        senders_each=scenario.producers.senders if scenario.producers else 1,
+        pool_connections=behaviour.pool_connections if calls.connect else 0,
         **_refusing(scenario),
         **_slow(scenario),
         **_fleet(scenario),
@@ -213,6 +226,7 @@ def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:
         "linger_s": behaviour.linger_s,
         "keepalive_s": behaviour.keepalive_s,
         "idle_pause_s": behaviour.idle_pause_s,
+        "other_queues": behaviour.other_queues,
         "settle_mode": _SETTLES[behaviour.settle],
         "settle_batch": behaviour.settle_batch if behaviour.settle == "batch" else 1,
         "drops_expired": behaviour.drops_expired,
@@ -232,7 +246,8 @@ def _refusing(scenario: Scenario) -> dict[str, Any]:
     """What the broker refuses, and what clients do then; nothing where no call can be refused."""
     limits, retries = scenario.rate_limits(), scenario.retries()
     outages = [fault for fault in scenario.faults if isinstance(fault, Outage)]
-    if not limits and not outages:
+    drops_s = [fault.at_s for fault in scenario.faults if isinstance(fault, DropConnections)]
+    if not limits and not outages and not drops_s:
         return {}
 
     def numbers(of: Callable[[RateLimit], float]) -> Floats:
@@ -251,13 +266,13 @@ def _refusing(scenario: Scenario) -> dict[str, Any]:
         "limit_message_cost": costs(lambda limit: limit.message_cost),
         "outage_start_s": np.array([outage.at_s for outage in outages], np.float64),
         "outage_end_s": np.array([outage.end_s for outage in outages], np.float64),
+        "drop_s": np.array(drops_s, np.float64),
         "failed_wait_s": np.array(retries.failed_waits_s(), np.float64),
         "failed_tokens": retries.failed_tokens,
         "throttled_wait_s": np.array(retries.throttled_waits_s(), np.float64),
         "retry_jitter": retries.jitter,
         "retry_tokens": retries.tokens,
         "throttled_tokens": retries.throttled_tokens,
-        "senders_each": scenario.producers.senders if scenario.producers else 1,
     }
 
 
@@ -306,9 +321,10 @@ def _scaling(scenario: Scenario) -> dict[str, Any]:
 
 def _slow(scenario: Scenario) -> dict[str, Any]:
     """When round trips take longer, and how much."""
-    slow = [fault for fault in scenario.faults if isinstance(fault, SlowBroker)]
+    slow = [fault for fault in scenario.faults if isinstance(fault, SlowBroker | Network)]
     return {
         "slow_start_s": np.array([fault.at_s for fault in slow], np.float64),
         "slow_end_s": np.array([fault.end_s for fault in slow], np.float64),
-        "slow_factor": np.array([fault.factor for fault in slow], np.float64),
+        "slow_factor": np.array([getattr(fault, "factor", 1.0) for fault in slow], np.float64),
+        "slow_extra_s": np.array([getattr(fault, "delay_s", 0.0) for fault in slow], np.float64),
     }

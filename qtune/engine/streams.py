@@ -19,7 +19,8 @@ SECOND_FIELD: Final = 0xD1B54A32D192ED03
 MIX_1: Final = 0xBF58476D1CE4E5B9
 MIX_2: Final = 0x94D049BB133111EB
 
-# One number a stream. The first group draws from a quantile table, one table a stream; the second is keyed only.
+# One number a stream. The first group draws from a quantile table, one table a stream; the second is keyed only, or
+# draws from a table that its user names.
 GAP: Final = 0
 SERVICE: Final = 1
 SEND: Final = 2
@@ -28,7 +29,6 @@ SETTLE: Final = 4
 RENEW: Final = 5
 BROKER: Final = 6
 THINK: Final = 7
-TABLES: Final = 8
 
 PUSH: Final = 8
 FAIL: Final = 9
@@ -47,7 +47,18 @@ SEND_BATCH: Final = 25
 ENTRY: Final = 26
 HAND_OUT: Final = 27
 BACKOFF: Final = 28
-STREAMS: Final = 29
+CONNECT: Final = 29
+"""The handshake of a connection that a call opens: six streams, one for each kind of call in the order of its code."""
+TURN: Final = 35
+STREAMS: Final = 36
+
+CONNECT_TABLE: Final = 8
+TURN_TABLE: Final = 9
+TABLES: Final = 10
+"""A table for each stream of the first group, and those for handshakes and for turns with other queues."""
+
+NEXT_QUEUE: Final = 1 << 32
+"""The other queues that one poller visits are told apart by the first field's high bits."""
 
 NEXT_SEEN: Final = 1 << 32
 """The messages that one poll may see are told apart by the first field's high bits."""

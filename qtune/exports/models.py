@@ -191,6 +191,7 @@ def traits_of(client: ClientTraits) -> dict[str, str]:
         "receive_wait_s": f"{format_duration(client.receive_wait_s)} by default",
         "settle": ", ".join(client.settle),
         **{f"retries, {name}": _retries(mode) for name, mode in client.retries.items()},
+        "pool_connections": str(client.pool_connections) if client.pool_connections else "none",
         "settlement": "waits for the broker" if client.settlement_waits else "does not wait",
         "renew_after_s": renewals,
         "credit_returned": client.credit_returned,

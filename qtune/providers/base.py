@@ -77,6 +77,8 @@ class ReceiveBehaviour:
     keepalive_s: how often an idle link reads its socket; unread messages beyond what was asked for are then
         given back, uncounted. inf = never.
     idle_pause_s: pause after an empty receive.
+    other_queues, away_mean_s: poll: how many other queues a poller visits before it asks again, and its mean time with
+        all of them.
     adaptive_least, adaptive_target_s: poll: a receive asks for as many messages as are likely to be handled in that
         time, at least so many and up to ``batch``; 0: for all that there is room for.
     gather_s: poll: receives go on until there is no room for more, or so long with something in hand, before any of it
@@ -95,6 +97,8 @@ class ReceiveBehaviour:
     session_idle_s: by session: a receiver gives its session up when it has had nothing in hand for so long.
     accept_wait_s: how long the broker holds the wish for a session; then the receiver asks again.
     renews_sessions: the lock of a session is renewed, by renew_after_s and renew_max_s, and those of messages are not.
+    pool_connections: how many connections an instance keeps that no call has at the time; a call that finds none opens
+        one. 0: calls need no connection.
     cores: CPU cores of an instance, shared by its workers for the client's own work.
     call_cost_s, message_cost_s: CPU time of the client per call, and per message in that call.
     """
@@ -110,6 +114,8 @@ class ReceiveBehaviour:
     linger_s: float = 0.0
     keepalive_s: float = math.inf
     idle_pause_s: float = 0.0
+    other_queues: int = 0
+    away_mean_s: float = 0.0
     adaptive_least: int = 0
     adaptive_target_s: float = 0.0
     gather_s: float = 0.0
@@ -124,6 +130,7 @@ class ReceiveBehaviour:
     session_idle_s: float = 0.0
     accept_wait_s: float = 0.0
     renews_sessions: bool = False
+    pool_connections: int = 0
     cores: int = 1
     call_cost_s: float = 0.0
     message_cost_s: float = 0.0
@@ -133,6 +140,15 @@ class ReceiveBehaviour:
         """The most messages that a receiver has for one handler that takes batches."""
         return self.in_hand_limit if self.gather_s else self.batch
 
+    def calls_at_once(self, workers: int) -> int:
+        """The most calls that an instance with so many workers makes at a time: a worker settles or has a lock renewed.
+
+        Where a receiver asks again only when all of its last batch is settled, it and its workers take turns.
+        Settlements that nobody waits for are counted as one for each worker.
+        """
+        in_turns = self.credit_returned == "settled" and self.refill_at == self.in_hand_limit
+        return max(self.receivers, workers) if in_turns else self.receivers + workers
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallModel:
@@ -140,6 +156,7 @@ class CallModel:
 
     send, receive, settle, renew: round trips in seconds; of a receive that waits, the part that is not
         waiting.
+    connect: how long a new connection takes to be open; None: a call needs no connection.
     hands_out_to: which of the receivers that wait gets the next message: the one that has waited longest, or any of
         them, all equally likely.
     look_every_s: how often the broker looks for messages for a receive that waits; 0: one is handed out when it comes.
@@ -152,6 +169,7 @@ class CallModel:
     receive: Distribution
     settle: Distribution
     renew: Distribution
+    connect: Distribution | None = None
     calls_served_at_once: int = 0
     call_service: Distribution
     short_poll_share: float = 1.0

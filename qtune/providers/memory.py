@@ -13,7 +13,7 @@ from qtune.providers.base import CallModel, DeliverySemantics, Limit, ReceiveBeh
 from qtune.providers.files import load_model
 from qtune.providers.memory_rules import RULES
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
-from qtune.providers.rules import batches_are_whole, groups_go_with_the_queue, within
+from qtune.providers.rules import batches_are_whole, groups_go_with_the_queue, within, without_faults
 from qtune.records import Complaint, Count, PositiveSeconds
 
 _CRATE = "queue-runtime 0.1.0, in-memory provider, source"
@@ -70,6 +70,8 @@ CLIENTS: Mapping[str, ClientTraits] = {
         instead={
             "prefetch": "the memory queue has no prefetch: use polling: buffer with buffer: {value}",
             "credit_returned": "the memory queue has no link credit: use polling instead",
+            "other_queues": "the poller of the memory queue has no other queues: leave it out",
+            "max_pool_connections": "calls stay in the process and need no connection: leave it out",
             "settle_batch": "the memory queue completes one message at a time: use settle: concurrent",
         },
         sources={"receive_batch": _CRATE, "settle_batch": _CRATE},
@@ -101,6 +103,10 @@ class Memory(Provider):
         within("message_size_bytes", _BOUND["message_size"]),
         batches_are_whole(_CRATE),
         _one_writer,
+        without_faults(
+            network="calls stay in the process: use slow_broker",
+            drop_connections="calls stay in the process, and have no connections: use outage",
+        ),
         groups_go_with_the_queue(lambda queue: False),
     )
 

@@ -52,7 +52,10 @@ class ClientCost(Record):
 
 
 class Latencies(Record):
-    """Round trips of the four kinds of call, without any waiting for messages."""
+    """Round trips of the four kinds of call, without any waiting for messages.
+
+    connect: how long a new connection takes to be open, by its handshakes; None: a call needs no connection.
+    """
 
     error_type = ModelError
 
@@ -60,6 +63,7 @@ class Latencies(Record):
     receive: Latency
     settle: Latency
     renew: Latency
+    connect: Latency | None = None
 
 
 class Sampling(Record):
@@ -163,6 +167,8 @@ class ProviderModel(Record):
             "renew": self.latency.renew,
             "client_cost": self.clients[client],
         }
+        if self.latency.connect is not None:
+            named["connect"] = self.latency.connect
         if self.broker.calls_served_at_once:
             named["call_service"] = self.broker.call_service
         if self.broker.short_poll is not None:
@@ -183,6 +189,7 @@ class ProviderModel(Record):
             receive=self.latency.receive.time.distribution(),
             settle=self.latency.settle.time.distribution(),
             renew=self.latency.renew.time.distribution(),
+            connect=self.latency.connect.time.distribution() if self.latency.connect else None,
             calls_served_at_once=self.broker.calls_served_at_once,
             call_service=self.broker.call_service.time.distribution(),
             hands_out_to=self.broker.hand_out.to if self.broker.hand_out else "longest_waiting",

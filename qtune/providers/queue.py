@@ -58,6 +58,7 @@ class ClientTraits:
     renew_after_s: from the lock's length to the time of the renewal call after the lock's start.
     receive_batch, receive_wait_s, polling: the client's defaults.
     settle: the ways of settling it has.
+    pool_connections: how many idle connections a client object keeps by default; 0: it has no pool.
     retries: what it does when a call is refused, by the name of its retry mode; the default comes first.
     instead: settings of the consumers that this client does not have, each with what to use instead.
     sources: where a trait or a missing setting is stated, by its name.
@@ -69,6 +70,7 @@ class ClientTraits:
     polling: tuple[str, ...] = ()
     settle: tuple[str, ...]
     retries: Mapping[str, Retries] = field(default_factory=lambda: {"none": ONE_ATTEMPT})
+    pool_connections: int = 0
     settlement_waits: bool = True
     returns_unstarted: bool = False
     renew_after_s: Callable[[float], float]
@@ -147,7 +149,7 @@ def poll_behaviour(
 ) -> ReceiveBehaviour:
     """A polling client: what is in hand, and when it asks again, follow from how it polls."""
     polling = consumers.polling or traits.polling[0]
-    adaptive = consumers.adaptive_batch
+    adaptive, others = consumers.adaptive_batch, consumers.other_queues
     batch = adaptive.max if adaptive else consumers.receive_batch or traits.receive_batch
     if polling == "loop":
         in_hand_limit, refill_at = batch, batch
@@ -169,10 +171,13 @@ def poll_behaviour(
         refill_at=refill_at,
         credit_returned="taken" if polling == "buffer" else "settled",
         idle_pause_s=consumers.idle_pause_s or 0.0,
+        other_queues=others.count if others else 0,
+        away_mean_s=others.count * others.turn.distribution().mean if others else 0.0,
         adaptive_least=adaptive.min if adaptive else 0,
         adaptive_target_s=adaptive.target_duration_s if adaptive else 0.0,
         drops_expired=consumers.drop_expired,
         keeps_order=keeps_order,
+        pool_connections=consumers.max_pool_connections or traits.pool_connections,
         cores=consumers.cores,
         **settle_fields(consumers, traits, settle_batch),
         **renewal_fields(consumers, traits, lock_s),

@@ -90,6 +90,17 @@ def some_lock(path: str) -> Check:
     return check
 
 
+def without_faults(**why: str) -> Check:
+    """The rule that faults of these kinds cannot happen to this provider's clients, each with what to use instead."""
+
+    def check(scenario: Any) -> Iterator[Complaint]:
+        for index, fault in enumerate(scenario.faults):
+            if fault.kind in why:
+                yield Complaint(path=f"faults.{index}.kind", message=why[fault.kind])
+
+    return check
+
+
 def groups_go_with_the_queue(by_group: Callable[[Any], bool]) -> Check:
     """The rule that a queue which hands out by group has groups, and that only with it there is an order to keep."""
 

@@ -17,6 +17,7 @@ from qtune.providers.rules import (
     groups_go_with_the_queue,
     source_text,
     within,
+    without_faults,
 )
 from qtune.providers.servicebus_functions import host_defaults, with_functions
 from qtune.providers.servicebus_rules import RULES
@@ -90,10 +91,7 @@ LIMITS: tuple[Limit, ...] = (
         "traffic of a messaging unit", 4_000_000.0, "bytes/s",
         hard=False, source=_PERFORMANCE, as_of="2025-04", checked="in a run, each way, as the model in use has it",
     ),
-    _unmodelled(
-        "queue size in standard", 5.0 * 2**30, "bytes", _ROOM,
-        hard=False,
-    ),
+    _unmodelled("queue size in standard", 5.0 * 2**30, "bytes", _ROOM, hard=False),
     _unmodelled("queue size in premium", 80.0 * 2**30, "bytes", _ROOM),
     _unmodelled(
         "batch of sends in standard", 262_144.0, "bytes", "producers send single messages", source=_PYTHON,
@@ -180,9 +178,13 @@ def _processor_renews_after(lock_s: float) -> float:
     return lock_s - min(10.0, 0.5 * lock_s)
 
 
-_NO_POLLING = "Service Bus pushes messages over a link: leave polling out, and set prefetch"
-_NO_BUFFER = "Service Bus has its own buffer: set prefetch: {value} instead"
-_NO_BATCH = "Service Bus settles one message at a time: use settle: concurrent to overlap the round trips"
+_NOT_OFFERED = {
+    "polling": "Service Bus pushes messages over a link: leave polling out, and set prefetch",
+    "buffer": "Service Bus has its own buffer: set prefetch: {value} instead",
+    "settle_batch": "Service Bus settles one message at a time: use settle: concurrent to overlap the round trips",
+    "other_queues": "a client of Service Bus has a link for each queue, and none waits for its turn: leave it out",
+    "max_pool_connections": "each client of Service Bus has one connection, which stands open: leave this out",
+}
 _PYTHON_RETRIES = f"{_PYTHON}: _configuration.py and _get_backoff_time, without jitter"
 _RETRIES: Mapping[str, Retries] = {
     "exponential": Retries(
@@ -219,10 +221,8 @@ def _python(name: str, *, newest: bool, source: str) -> ClientTraits:
         linger_s=0.2,
         keepalive_s=5.0,
         instead={
-            "polling": _NO_POLLING,
-            "buffer": _NO_BUFFER,
+            **_NOT_OFFERED,
             "refill_at": "azure-servicebus asks again when its credit is used up: leave refill_at out",
-            "settle_batch": _NO_BATCH,
             "credit_returned": "only azure-processor has credit_returned: leave it out",
         },
         sources={
@@ -255,13 +255,11 @@ CLIENTS: Mapping[str, ClientTraits] = {
         renew_after_s=_processor_renews_after,
         receive_wait_s=0.0,
         instead={
-            "polling": _NO_POLLING,
-            "buffer": _NO_BUFFER,
+            **_NOT_OFFERED,
             "refill_at": "a processor returns credit message by message: leave refill_at out",
             "receive_batch": "a processor is pushed single messages: set prefetch instead",
             "receive_wait_s": "a processor makes no receive calls: leave receive_wait out",
             "idle_pause_s": "a processor makes no receive calls: leave idle_pause out",
-            "settle_batch": _NO_BATCH,
         },
         sources={
             "discipline": "assumed from the documentation of ServiceBusProcessor (.NET)",
@@ -310,6 +308,7 @@ class ServiceBus(Provider):
         batches_are_whole(_PYTHON),
         _prefetch_fits_client,
         _fleet_fits_namespace,
+        without_faults(drop_connections="the loss of a link is not simulated: use outage, or kill_consumers"),
         groups_go_with_the_queue(lambda queue: False),
         sessions_go_with_the_queue,
     )

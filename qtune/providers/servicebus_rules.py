@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qtune.providers.base import Rule, modelled, not_modelled
 
+_LOST_LINK = "Azure.Messaging.ServiceBus, TROUBLESHOOTING.md, and azure-servicebus 7.15.0, source"
 _QUOTAS = "Azure documentation, Service Bus quotas"
 _PERF = "Azure documentation, Service Bus performance best practices"
 _DLQ = "Azure documentation, Service Bus dead-letter queues"
@@ -249,6 +250,12 @@ RULES: tuple[Rule, ...] = (
         "Azure Functions: batches of up to maxMessageBatchSize, which wait to have minMessageBatchSize",
         "how its receives share a batch among them is not stated; hosts dispatch single messages here",
         _FUNCTIONS,
+    ),
+    not_modelled(
+        "a message whose link is lost stays locked; .NET cannot settle it any more, Python does so by another link",
+        "links stand for ever: an outage fails calls, and kill_consumers ends a client with its links",
+        _LOST_LINK,
+        as_of="2025-02",
     ),
     not_modelled(
         "brokered connections beyond 1,000 cost about 0.03 USD a month each in standard",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from qtune.consumer import Consumers
 from qtune.providers.base import DeliverySemantics, Limit, Op, RateLimit, ReceiveBehaviour, Retries
+from qtune.providers.files import load_model
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
 from qtune.providers.rules import (
     batch_payload,
@@ -121,6 +122,15 @@ def _fleet_fits_in_flight(scenario: Any) -> Iterator[Complaint]:
         )
 
 
+def _connections_take_time(scenario: Any) -> Iterator[Complaint]:
+    model = load_model(scenario.model or SQS.default_model)
+    if scenario.consumers.max_pool_connections is not None and model.latency.connect is None:
+        message = (
+            f"the model {model.name} says nothing of handshakes: give it latency.connect, or leave this out"
+        )
+        yield Complaint(path="consumers.max_pool_connections", message=message)
+
+
 _ACTIONS: Mapping[str, tuple[Op, ...]] = {
     "SendMessage": ("send",),
     "ReceiveMessage": ("receive",),
@@ -158,6 +168,7 @@ CLIENTS: Mapping[str, ClientTraits] = {
         polling=("loop", "permits", "buffer"),
         settle=("each", "batch", "concurrent"),
         retries=RETRIES,
+        pool_connections=10,
         renew_after_s=_half,
         receive_wait_s=0.0,
         instead={
@@ -167,6 +178,7 @@ CLIENTS: Mapping[str, ClientTraits] = {
         sources={
             "receive_wait_s": f"{_MODEL}: ReceiveMessageWaitTimeSeconds is 0 by default",
             "receive_batch": f"{_MODEL}: MaxNumberOfMessages is 1 by default",
+            "pool_connections": "botocore 1.44.8, endpoint.py: MAX_POOL_CONNECTIONS; urllib3 2.8, connectionpool.py",
             "renew_after_s": f"{_TIMEOUT}: extend by 2 min every 1 min, so after half the timeout",
         },
     ),
@@ -199,6 +211,7 @@ class Sqs(Provider):
         within("message_size_bytes", _BOUND["smallest message_size"]),
         within("consumers.renewal.max_s", _BOUND["longest lock with renewals"]),
         _fleet_fits_in_flight,
+        _connections_take_time,
         groups_go_with_the_queue(lambda queue: queue.type == "fifo"),
         *LAMBDA_CHECKS,
     )

@@ -6,6 +6,7 @@ from qtune.providers.base import Rule, modelled, not_modelled
 
 _MODEL = "botocore 1.44.8, service model of SQS"
 _BOTO = "botocore 1.44.8, source"
+_ONE_THREAD = "Amazon SQS Developer Guide, best practices: long polling with one thread for each queue"
 _API = "Amazon SQS API Reference, DeleteMessage"
 _QUOTAS = "Amazon SQS Developer Guide, quotas of standard queues and of messages"
 _TIMEOUT = "Amazon SQS Developer Guide, visibility timeout"
@@ -120,6 +121,16 @@ RULES: tuple[Rule, ...] = (
         setting="consumers.retry_mode",
     ),
     modelled(
+        "a call whose connection breaks fails and is repeated; what a receive would have brought stays invisible",
+        _BOTO,
+        setting="faults",
+    ),
+    modelled(
+        "a poller that takes several queues in turn polls each only when it has been with all the others",
+        _ONE_THREAD,
+        setting="consumers.other_queues",
+    ),
+    modelled(
         "a send batch holds ten entries and 1 MiB, and may fail in part",
         _MODEL,
         setting="producers.batch",
@@ -205,9 +216,14 @@ RULES: tuple[Rule, ...] = (
         "it measures the client's own rate, and botocore calls it experimental; use standard or legacy",
         _BOTO,
     ),
+    modelled(
+        "a client keeps 10 idle connections; a call that finds none opens one, and a full pool closes what comes back",
+        _BOTO,
+        setting="consumers.max_pool_connections",
+    ),
     not_modelled(
-        "a client has a pool of 10 connections, and opens more at the price of a handshake",
-        "connections cost nothing: keep max_pool_connections at pollers and other callers together",
+        "a connection that has been idle for long is closed by the server, and the next call opens it again",
+        "AWS does not say after how long; a simulated pool keeps its connections to the end",
         _BOTO,
     ),
     modelled(

@@ -34,7 +34,7 @@ def down(start_s: float, end_s: float, *waits_s: float) -> dict[str, Any]:
 def slow(start_s: float, end_s: float, factor: float) -> dict[str, Any]:
     """The fields of a plan whose broker is slow for a while."""
     window = {"slow_start_s": np.array([start_s]), "slow_end_s": np.array([end_s])}
-    return {**window, "slow_factor": np.array([factor])}
+    return {**window, "slow_factor": np.array([factor]), "slow_extra_s": np.zeros(1)}
 
 
 def polling(**fields: Any) -> Plan:

@@ -7,7 +7,7 @@ from math import inf
 from qtune.engine import streams
 from qtune.engine.kernel.broker import add_call, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
+from qtune.engine.kernel.clients import GIVES_UP, answered, connected_s, hang_up, next_after_s, price_of
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.limits import ask
@@ -86,7 +86,10 @@ def call(w, delivery, succeeded, receiver, refused, spent, now_s):  # type: igno
     its = w.deliveries[delivery & (len(w.deliveries) - 1)]
     key = its.delivery_no + refused * streams.NEXT_TRY
     round_trip_s = trip_s(w, streams.SETTLE, streams.SETTLE, its.message, key, now_s)
-    leaves_s = compute(w, w.receivers[receiver].consumer, p.call_cost_s, now_s)
+    client = w.receivers[receiver].consumer
+    leaves_s = compute(w, client, p.call_cost_s, now_s)
+    op = OP_SETTLE if succeeded == 1 else OP_ABANDON
+    leaves_s = connected_s(w, client, op, its.message, key, leaves_s, now_s)
     half_s = 0.5 * round_trip_s
     what = REACHES if p.calls_served_at_once > 0 else CONFIRMED
     time_s = leaves_s + (half_s if what == REACHES else round_trip_s)
@@ -136,6 +139,8 @@ def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
     if what == AGAIN:
         call_again(w, delivery, succeeded, receiver, refused, spent, now_s)
         return
+    if what == CONFIRMED:
+        hang_up(w, w.receivers[receiver].consumer, start_s, now_s)
     asks = w.plan.refuses and what == CONFIRMED
     if asks and settle_is_refused(w, start_s, delivery, succeeded, receiver, refused, spent, now_s):
         return
@@ -176,7 +181,7 @@ def settle_is_refused(  # type: ignore[no-untyped-def]
     q, row = w.pending, w.receivers[receiver]
     its = w.deliveries[delivery & (len(w.deliveries) - 1)]
     op = OP_SETTLE if succeeded == 1 else OP_ABANDON
-    outcome = ask(w, op, 1, now_s)
+    outcome = ask(w, op, 1, start_s, now_s)
     if outcome == CALL_OK:
         answered(w, row.consumer, spent)
         return False

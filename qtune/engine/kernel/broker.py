@@ -266,7 +266,7 @@ def wait_in_line(w, receiver):  # type: ignore[no-untyped-def]
                 kept += 1
         b.demand_tail = kept
     w.demand[b.demand_tail & mask] = receiver
-    w.demand_call[b.demand_tail & mask] = w.receivers[receiver].call
+    w.demand_call[b.demand_tail & mask] = try_of(w.receivers[receiver])
     b.demand_tail += 1
     b.waiting += 1
 
@@ -277,7 +277,13 @@ def in_line(w, place):  # type: ignore[no-untyped-def]
     if w.plan.discipline != POLL:
         return True
     row = w.receivers[w.demand[place & (len(w.demand) - 1)]]
-    return row.state == WAITING and row.call == w.demand_call[place & (len(w.demand) - 1)]
+    return row.state == WAITING and try_of(row) == w.demand_call[place & (len(w.demand) - 1)]
+
+
+@step
+def try_of(row):  # type: ignore[no-untyped-def]
+    """What tells one try of one call of a receiver from all others: an entry of one that is over says nothing."""
+    return row.call + row.refused * streams.NEXT_TRY
 
 
 @rare(0, level=USUAL)

@@ -1,13 +1,61 @@
-"""The steps of client objects: how a call that the broker refuses is made again."""
+"""The steps of client objects: their connections, and how a call that the broker refuses is made again."""
 
 from __future__ import annotations
 
 from qtune.engine import streams
-from qtune.engine.kernel.compiled import USUAL, rare, step
-from qtune.engine.kernel.draws import uniform
+from qtune.engine.kernel.compiled import USUAL, apart, rare, step
+from qtune.engine.kernel.draws import trip_s, uniform
 from qtune.result import CALL_FAILED
 
 GIVES_UP = -1.0
+
+
+@step
+def connected_s(w, client, op, a, b, leaves_s, now_s):  # type: ignore[no-untyped-def]
+    """When a try that begins now and leaves at ``leaves_s`` has a connection to leave by."""
+    return leaves_s + connect_s(w, client, op, a, b, now_s) if w.plan.pool_connections > 0 else leaves_s
+
+
+@rare(False)
+def broke_since(w, start_s, now_s):  # type: ignore[no-untyped-def]
+    """Whether connections have broken after an instant."""
+    broke = False
+    for place in range(len(w.drop_s)):
+        broke = broke or start_s < w.drop_s[place] <= now_s
+    return broke
+
+
+@rare()
+def look_at_pool(w, client, now_s):  # type: ignore[no-untyped-def]
+    """What has broken since is not idle in the pool any more."""
+    row = w.clients[client]
+    if broke_since(w, row.looked_s, now_s):
+        row.idle_connections = 0
+    row.looked_s = now_s
+
+
+@apart
+def connect_s(w, client, op, a, b, now_s):  # type: ignore[no-untyped-def]
+    """Take a connection for a try: how long until it is open, which one that the pool has kept is already."""
+    row = w.clients[client]
+    if w.plan.breaks:
+        look_at_pool(w, client, now_s)
+    if row.idle_connections > 0:
+        row.idle_connections -= 1
+        return 0.0
+    return trip_s(w, streams.CONNECT_TABLE, streams.CONNECT + op, a, b, now_s)
+
+
+@step
+def hang_up(w, client, start_s, now_s):  # type: ignore[no-untyped-def]
+    """A try, which began then, is answered: the pool keeps its connection if that stands and there is room."""
+    if w.plan.pool_connections > 0:
+        row = w.clients[client]
+        if w.plan.breaks:
+            look_at_pool(w, client, now_s)
+            if broke_since(w, start_s, now_s):
+                return
+        row.idle_connections = min(row.idle_connections + 1, w.plan.pool_connections)
 
 
 @step

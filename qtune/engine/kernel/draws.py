@@ -105,5 +105,5 @@ def slowed_s(w, time_s, now_s):  # type: ignore[no-untyped-def]
     """The same when the broker is slow for a while."""
     for place in range(len(w.slow_factor)):
         if w.slow_start_s[place] <= now_s < w.slow_end_s[place]:
-            time_s = time_s * w.slow_factor[place]
+            time_s = time_s * w.slow_factor[place] + w.slow_extra_s[place]
     return time_s

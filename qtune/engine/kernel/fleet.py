@@ -14,13 +14,14 @@ from qtune.engine.kernel.adaptive import forget_batches
 from qtune.engine.kernel.background import RELEASED, put
 from qtune.engine.kernel.batches import BATCH_ASKING, BATCH_ATTEMPTING, BATCH_HANDLING
 from qtune.engine.kernel.breaker import reset_breaker
-from qtune.engine.kernel.broker import WAITING
+from qtune.engine.kernel.broker import in_line
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import apart, rare
 from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, ENDING, HANDLING
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.losses import lose, lose_background, lose_unheard
-from qtune.engine.kernel.receivers import ANSWERED, FREE, RESTING
+from qtune.engine.kernel.polls import ANSWERED
+from qtune.engine.kernel.receivers import FREE, RESTING
 from qtune.engine.kernel.renewers import IDLE
 from qtune.engine.kernel.sessions import close_sessions, forget_session, leave_sessions
 from qtune.engine.kernel.workers import AT_BROKER, DEAD, PAUSED, SETTLING, TRYING_AGAIN
@@ -193,6 +194,8 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
         w.idle_renewers[consumer, place] = renewer
     w.consumers[consumer].idle_renewers = p.renewers
     w.clients[consumer].tokens = p.retry_tokens
+    w.clients[consumer].idle_connections = 0
+    w.clients[consumer].looked_s = 0.0
     for core in range(p.cores):
         w.core_free_s[consumer, core] = 0.0
     if p.has_breaker:
@@ -201,6 +204,7 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
         row = w.receivers[receiver]
         row.consumer = consumer
         row.state = RESTING
+        row.visited = row.call
         row.closed = 0
         row.in_hand = 0
         row.freed = p.in_hand_limit if p.discipline != POLL and p.hands_out != BY_SESSION else 0
@@ -308,14 +312,13 @@ def kill_consumer(w, consumer, now_s):  # type: ignore[no-untyped-def]
 @rare()
 def leave_line(w, consumer):  # type: ignore[no-untyped-def]
     """The receivers of a consumer wait for messages no more."""
-    p, b = w.plan, w.broker
+    b = w.broker
     mask = len(w.demand) - 1
     kept = b.demand_head
     for place in range(b.demand_head, b.demand_tail):
         receiver = w.demand[place & mask]
         row = w.receivers[receiver]
-        lives = p.discipline != POLL or (row.state == WAITING and row.call == w.demand_call[place & mask])
-        if not lives:
+        if not in_line(w, place):
             continue
         if row.consumer == consumer:
             b.waiting -= 1

@@ -15,7 +15,16 @@ from qtune.engine.plan import LINK_SLIDING, Floats, Numbers, Plan
 from qtune.result import CALL_OPS, OP_RECEIVE, OP_SETTLE
 
 FOLLOWED: Final = frozenset(
-    {"seed", "horizon_s", "sample_every_s", "tables", "slow_start_s", "slow_end_s", "slow_factor"}
+    {
+        "seed",
+        "horizon_s",
+        "sample_every_s",
+        "tables",
+        "slow_start_s",
+        "slow_end_s",
+        "slow_factor",
+        "slow_extra_s",
+    }
     | {"due_s", "explicit", "segment_start_s", "segment_rate_per_s", "messages_most", "service_s"}
     | {"workers", "cores", "in_hand_limit", "credit_at_settle", "call_cost_s", "message_cost_s"}
 )

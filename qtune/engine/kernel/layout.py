@@ -28,7 +28,7 @@ BROKER: Final = _record(
 CONSUMER: Final = _record("due_s grace_s back_s", "phase idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
     "start_s half_s last_flow_s last_push_s deadline_s renewal_s last_renewal_s",
-    "consumer state asked call in_hand freed head read landed tail idle_workers batch_left "
+    "consumer state asked call visited in_hand freed head read landed tail idle_workers batch_left "
     "flow_head flow_tail flow_count limit known_limit pushed received in_call lingers refused outcome spent closed "
     "session lost queued renewing renewals looked",
 )
@@ -50,7 +50,7 @@ PENDING: Final = _record(
     "call call_consumer call_op call_count call_outcome let_go unread feed_from feed_to",
 )
 STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused spent")
-CLIENT: Final = _record("", "tokens")
+CLIENT: Final = _record("looked_s", "tokens idle_connections")
 BREAKER: Final = _record("open_until_s", "state noted failures trials")
 SCALER: Final = _record("poll_s sync_s active_s", "polls syncs looks wants failures")
 TABLE: Final = _record("", "kind offset count")
@@ -78,7 +78,7 @@ PLAN_NUMBERS: Final = [f.name for f in fields(Plan) if f.type in ("int", "float"
 PLAN_ARRAYS: Final = [f.name for f in fields(Plan) if f.type in ("Floats", "Numbers")]
 PLAN_DERIVED: Final = (
     *("receivers_total", "workers_total", "samples", "refuses", "holds_up", "slows", "fleet_changes"),
-    *("attempt_waits", "has_downstream", "has_breaker"),
+    *("attempt_waits", "has_downstream", "has_breaker", "breaks"),
 )
 PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in PLAN_NUMBERS]

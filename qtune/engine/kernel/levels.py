@@ -36,7 +36,7 @@ ALWAYS: Final = frozenset(
     | {"accepts_late", "calls_served_at_once", "in_flight_most", "consumers", "receivers", "workers"}
     | {"discipline", "batch", "wait_s", "in_hand_limit", "refill_at", "credit_at_settle", "prefetch"}
     | {"linger_s", "keepalive_s", "idle_pause_s", "settle_mode", "settle_batch", "renewers", "renew_after_s"}
-    | {"renew_max_s", "pause_start_s", "pause_end_s"}
+    | {"renew_max_s", "pause_start_s", "pause_end_s", "pool_connections"}
 )
 """What every plan sets, and the plain loop follows."""
 

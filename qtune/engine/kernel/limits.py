@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import floor, inf
 
 from qtune.engine.kernel.calendar import set_slot
+from qtune.engine.kernel.clients import broke_since
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.result import CALL_FAILED, CALL_OK, CALL_OPS, CALL_THROTTLED, OP_RECEIVE
 
@@ -41,8 +42,10 @@ def down_until_s(w, now_s):  # type: ignore[no-untyped-def]
 
 
 @rare(0, level=USUAL)
-def ask(w, op, count, now_s):  # type: ignore[no-untyped-def]
-    """Charge a call that takes effect now with ``count`` messages, or refuse it; the outcome of the call."""
+def ask(w, op, count, start_s, now_s):  # type: ignore[no-untyped-def]
+    """Charge a call that began then and takes effect now, with ``count`` messages, or refuse it; its outcome."""
+    if w.plan.breaks and broke_since(w, start_s, now_s):
+        return CALL_FAILED
     if down_until_s(w, now_s) > now_s:
         return CALL_FAILED
     for limit in range(len(w.limit_credits)):

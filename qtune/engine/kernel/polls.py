@@ -1,10 +1,20 @@
-"""What few polls need: a window in which several of them fill one batch, and servers of which only some are asked."""
+"""What few polls need: a window in which several fill one batch, servers of which some are asked, other queues."""
 
 from __future__ import annotations
 
 from qtune.engine import streams
+from qtune.engine.kernel.broker import try_of
+from qtune.engine.kernel.clients import answered
 from qtune.engine.kernel.compiled import USUAL, rare
-from qtune.engine.kernel.draws import happens
+from qtune.engine.kernel.draws import happens, value
+from qtune.engine.kernel.limits import ask
+from qtune.result import CALL_OK, CALL_OVER_LIMIT, OP_RECEIVE
+
+ANSWERED = 3
+REFUSED = 6
+LOOKING = 8
+AWAY = 9
+"""States of a receiver that polls (the others are in receivers.py)."""
 
 
 @rare(False)
@@ -51,3 +61,44 @@ def seen(w, receiver):  # type: ignore[no-untyped-def]
             if found == row.asked:
                 break
     return found
+
+
+@rare(0.0)
+def away_s(w, receiver):  # type: ignore[no-untyped-def]
+    """How long a poller is with its other queues, before the next call here."""
+    time_s = 0.0
+    for queue in range(w.plan.other_queues):
+        a = receiver + queue * streams.NEXT_QUEUE
+        time_s = time_s + value(w, streams.TURN_TABLE, streams.TURN, a, w.receivers[receiver].call)
+    return time_s
+
+
+@rare(False, level=USUAL)
+def poll_is_refused(w, receiver, now_s):  # type: ignore[no-untyped-def]
+    """Whether a limit refuses a poll that has come to the broker."""
+    p, row = w.plan, w.receivers[receiver]
+    row.outcome = ask(w, OP_RECEIVE, 0, row.start_s, now_s)
+    if row.outcome != CALL_OK:
+        return True
+    answered(w, row.consumer, row.spent)
+    full = 0 < p.in_flight_most <= w.broker.in_flight
+    if p.over_limit_fails and p.wait_s <= 0.0 and full:
+        row.outcome = CALL_OVER_LIMIT
+        return True
+    return False
+
+
+@rare(0.0)
+def next_look_s(w, receiver, ends_s, now_s):  # type: ignore[no-untyped-def]
+    """When the broker looks again for a poll that waits, or answers it in vain; nobody stands in line meanwhile."""
+    p, b, row = w.plan, w.broker, w.receivers[receiver]
+    b.waiting -= 1
+    b.demand_head = b.demand_tail
+    if row.looked != try_of(row) + 1:
+        row.looked = try_of(row) + 1
+        row.deadline_s = ends_s
+    if now_s >= row.deadline_s:
+        row.state = ANSWERED
+        return now_s + row.half_s
+    row.state = LOOKING
+    return min(now_s + p.look_every_s, row.deadline_s)

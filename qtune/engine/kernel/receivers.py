@@ -17,28 +17,47 @@ from qtune.engine.kernel.broker import (
     next_in_line,
     next_message,
     served_at,
+    try_of,
     wait_in_line,
 )
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
+from qtune.engine.kernel.clients import (
+    GIVES_UP,
+    broke_since,
+    connected_s,
+    hang_up,
+    next_after_s,
+    price_of,
+)
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.flows import flow
 from qtune.engine.kernel.groups import gather
-from qtune.engine.kernel.limits import ask, charge_received, is_held_up
-from qtune.engine.kernel.polls import gathers, seen, wait_ends_s, window_begins, window_ends
+from qtune.engine.kernel.limits import charge_received, is_held_up
+from qtune.engine.kernel.losses import lose_answer
+from qtune.engine.kernel.polls import (
+    ANSWERED,
+    AWAY,
+    LOOKING,
+    REFUSED,
+    away_s,
+    gathers,
+    next_look_s,
+    poll_is_refused,
+    seen,
+    wait_ends_s,
+    window_begins,
+    window_ends,
+)
 from qtune.engine.kernel.sessions import flow_arrives, match_sessions, session_lands, session_look
 from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, LINK_SLIDING, POLL
-from qtune.result import CALL_EMPTY, CALL_OK, CALL_OVER_LIMIT, OP_RECEIVE
+from qtune.result import CALL_EMPTY, CALL_FAILED, CALL_OK, CALL_OVER_LIMIT, OP_RECEIVE
 
 RESTING = 0
 REQUESTED = 1
-ANSWERED = 3
 PAUSING = 4
 SERVICED = 5
-REFUSED = 6
 TRYING_AGAIN = 7
-LOOKING = 8
 
 NO_BOUND = 1 << 62
 
@@ -54,9 +73,10 @@ def begin_poll(w, receiver, room, now_s):  # type: ignore[no-untyped-def]
     row.state = REQUESTED
     row.asked = room
     row.start_s = now_s
-    key = row.call + row.refused * streams.NEXT_TRY
+    key = try_of(row)
     row.half_s = 0.5 * trip_s(w, streams.RECEIVE, streams.RECEIVE, receiver, key, now_s)
     leaves_s = compute(w, row.consumer, w.plan.call_cost_s, now_s)
+    leaves_s = connected_s(w, row.consumer, OP_RECEIVE, receiver, key, leaves_s, now_s)
     set_slot(w, w.slots.requests + receiver, leaves_s + row.half_s)
 
 
@@ -66,13 +86,13 @@ def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
     p, q = w.plan, w.pending
     row = w.receivers[receiver]
     due_s = inf
-    if row.state == ANSWERED:
+    if row.state == ANSWERED and not (p.breaks and lose_answer(w, receiver, now_s)):
         due_s = answer_lands(w, receiver, now_s)
     elif row.state == REQUESTED and p.calls_served_at_once > 0:
         row.state = SERVICED
-        key = row.call + row.refused * streams.NEXT_TRY
+        key = try_of(row)
         due_s = served_at(w, streams.BROKER_RECEIVE, receiver, key, now_s)
-    elif row.state == PAUSING:
+    elif row.state == PAUSING or row.state == AWAY:
         row.state = RESTING
         q.feed_from, q.feed_to = receiver, receiver + 1
     elif row.state == WAITING:
@@ -93,21 +113,6 @@ def poll_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
     set_slot(w, w.slots.requests + receiver, due_s)
 
 
-@rare(False, level=USUAL)
-def poll_is_refused(w, receiver, now_s):  # type: ignore[no-untyped-def]
-    """Whether a limit refuses a poll that has come to the broker."""
-    p, row = w.plan, w.receivers[receiver]
-    row.outcome = ask(w, OP_RECEIVE, 0, now_s)
-    if row.outcome != CALL_OK:
-        return True
-    answered(w, row.consumer, row.spent)
-    full = 0 < p.in_flight_most <= w.broker.in_flight
-    if p.over_limit_fails and p.wait_s <= 0.0 and full:
-        row.outcome = CALL_OVER_LIMIT
-        return True
-    return False
-
-
 @rare(level=USUAL)
 def refused_poll_goes_on(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """A refusal leaves the broker or reaches the client, or the client tries again."""
@@ -119,9 +124,12 @@ def refused_poll_goes_on(w, receiver, now_s):  # type: ignore[no-untyped-def]
         row.state = REFUSED
         set_slot(w, slot, now_s + row.half_s)
     else:
+        hang_up(w, row.consumer, row.start_s, now_s)
+        if p.breaks and broke_since(w, row.start_s, now_s):
+            row.outcome = CALL_FAILED
         add_call(w, row.start_s, now_s, row.consumer, OP_RECEIVE, 0, row.outcome)
         wait_s = GIVES_UP
-        if row.outcome != CALL_OVER_LIMIT:
+        if row.outcome != CALL_OVER_LIMIT and row.closed == 0:
             wait_s = next_after_s(w, row.consumer, row.outcome, OP_RECEIVE, receiver, row.call, row.refused)
             row.spent = price_of(w, row.outcome)
         row.refused += 1
@@ -132,7 +140,7 @@ def refused_poll_goes_on(w, receiver, now_s):  # type: ignore[no-untyped-def]
             row.spent = 0
             row.state = PAUSING
             wait_s = p.idle_pause_s
-            if wait_s <= 0.0:
+            if wait_s <= 0.0 or row.closed == 1:
                 row.state = RESTING
                 q.feed_from, q.feed_to = receiver, receiver + 1
                 wait_s = inf
@@ -160,28 +168,13 @@ def poll_waits(w, receiver, now_s):  # type: ignore[no-untyped-def]
     set_slot(w, w.slots.requests + receiver, due_s)
 
 
-@rare(0.0)
-def next_look_s(w, receiver, ends_s, now_s):  # type: ignore[no-untyped-def]
-    """When the broker looks again for a poll that waits, or answers it in vain; nobody stands in line meanwhile."""
-    p, b, row = w.plan, w.broker, w.receivers[receiver]
-    b.waiting -= 1
-    b.demand_head = b.demand_tail
-    if row.looked != row.call + 1:
-        row.looked = row.call + 1
-        row.deadline_s = ends_s
-    if now_s >= row.deadline_s:
-        row.state = ANSWERED
-        return now_s + row.half_s
-    row.state = LOOKING
-    return min(now_s + p.look_every_s, row.deadline_s)
-
-
 @step
 def answer_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
     """A poll's answer is in the client; when its receiver is due again, if by itself."""
     p, q = w.plan, w.pending
     row = w.receivers[receiver]
     mask = w.buffer.shape[1] - 1
+    hang_up(w, row.consumer, row.start_s, now_s)
     count = row.tail - row.landed
     for place in range(row.landed, row.tail):
         w.deliveries[w.buffer[receiver, place & mask] & (len(w.deliveries) - 1)].received_s = now_s
@@ -378,7 +371,12 @@ def look(w, receiver, now_s):  # type: ignore[no-untyped-def]
             row.in_hand -= row.freed
             row.freed = 0
             room = p.in_hand_limit - row.in_hand
-            if room >= p.refill_at or (p.gather_s > 0.0 and gathers(w, receiver)):
+            opens = p.gather_s > 0.0 and gathers(w, receiver)
+            if room >= p.refill_at and not opens and p.other_queues > 0 and row.visited < row.call:
+                row.visited = row.call
+                row.state = AWAY
+                set_slot(w, w.slots.requests + receiver, now_s + away_s(w, receiver))
+            elif room >= p.refill_at or opens:
                 room = min(room, p.batch)
                 if p.gather_s > 0.0:
                     window_begins(w, receiver, now_s)

@@ -7,7 +7,7 @@ from math import inf
 from qtune.engine import streams
 from qtune.engine.kernel.broker import add_call, holds, served_at, start_lock
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
+from qtune.engine.kernel.clients import GIVES_UP, answered, connected_s, hang_up, next_after_s, price_of
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.limits import ask
@@ -128,6 +128,7 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
         round_trip_s = trip_s(w, streams.RENEW, streams.RENEW, row.message, key, now_s)
         row.half_s = 0.5 * round_trip_s
         leaves_s = compute(w, row.consumer, p.call_cost_s, now_s)
+        leaves_s = connected_s(w, row.consumer, OP_RENEW, row.message, key, leaves_s, now_s)
         if p.calls_served_at_once > 0:
             row.phase = CALLING_BROKER
             set_slot(w, slot, leaves_s + row.half_s)
@@ -141,6 +142,7 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
         served_s = served_at(w, streams.BROKER_RENEW, row.message, key, now_s)
         set_slot(w, slot, served_s + row.half_s)
         return
+    hang_up(w, row.consumer, row.start_s, now_s)
     if p.refuses and renewal_is_refused(w, renewer, now_s):
         return
     held = holds(w, row.delivery)
@@ -166,7 +168,7 @@ def renewer_is_due(w, renewer, now_s):  # type: ignore[no-untyped-def]
 def renewal_is_refused(w, renewer, now_s):  # type: ignore[no-untyped-def]
     """Whether a renewal that would take effect now is refused; it is tried again, unless the worker is through."""
     row = w.renewers[renewer]
-    outcome = ask(w, OP_RENEW, 1, now_s)
+    outcome = ask(w, OP_RENEW, 1, row.start_s, now_s)
     if outcome == CALL_OK:
         answered(w, row.consumer, row.spent)
         row.refused = 0

@@ -7,7 +7,7 @@ from math import inf
 from qtune.engine import streams
 from qtune.engine.kernel.broker import add_call, is_full, refuse, served_at, store
 from qtune.engine.kernel.calendar import set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
+from qtune.engine.kernel.clients import GIVES_UP, answered, connected_s, hang_up, next_after_s, price_of
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import happens, trip_s, uniform
 from qtune.engine.kernel.limits import ask
@@ -29,7 +29,14 @@ def begin_send(w, sender, now_s):  # type: ignore[no-untyped-def]
     key = row.rounds + row.refused * streams.NEXT_TRY
     row.half_s = 0.5 * trip_s(w, streams.SEND, streams.SEND, row.message, key, now_s)
     row.phase = REACHES
-    set_slot(w, w.slots.senders + sender, now_s + row.half_s)
+    leaves_s = connected_s(w, client_of(w, sender), OP_SEND, row.message, key, now_s, now_s)
+    set_slot(w, w.slots.senders + sender, leaves_s + row.half_s)
+
+
+@step
+def client_of(w, sender):  # type: ignore[no-untyped-def]
+    """The client object of a sender; those of senders come after those of consumers."""
+    return w.plan.consumers + sender // w.plan.senders_each
 
 
 @step
@@ -179,6 +186,7 @@ def come_to_door(w, sender, now_s):  # type: ignore[no-untyped-def]
 def send_is_answered(w, sender, now_s):  # type: ignore[no-untyped-def]
     """A sender has its answer: it sends entries that failed again, or is free for more."""
     b, row = w.broker, w.senders[sender]
+    hang_up(w, client_of(w, sender), row.start_s, now_s)
     add_call(w, row.start_s, now_s, sender, OP_SEND, row.taken, CALL_OK)
     set_slot(w, w.slots.senders + sender, inf)
     if row.failed != 0:
@@ -209,10 +217,10 @@ def send_is_refused(w, sender, now_s):  # type: ignore[no-untyped-def]
     entries = 0
     for place in range(row.count):
         entries += is_entry(w, sender, place)
-    row.outcome = ask(w, OP_SEND, entries, now_s)
+    row.outcome = ask(w, OP_SEND, entries, row.start_s, now_s)
     if row.outcome != CALL_OK:
         return True
-    answered(w, w.plan.consumers + sender // w.plan.senders_each, row.spent)
+    answered(w, client_of(w, sender), row.spent)
     return False
 
 
@@ -228,8 +236,9 @@ def refused_send_goes_on(w, sender, now_s):  # type: ignore[no-untyped-def]
         row.phase = REFUSED
         set_slot(w, slot, now_s + row.half_s)
         return
+    client = client_of(w, sender)
+    hang_up(w, client, row.start_s, now_s)
     add_call(w, row.start_s, now_s, sender, OP_SEND, 0, row.outcome)
-    client = w.plan.consumers + sender // w.plan.senders_each
     wait_s = next_after_s(w, client, row.outcome, OP_SEND, row.message, row.rounds, row.refused)
     if wait_s == GIVES_UP:
         for place in range(row.count):

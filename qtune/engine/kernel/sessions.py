@@ -353,7 +353,7 @@ def session_renewal_is_due(w, receiver, now_s):  # type: ignore[no-untyped-def]
         set_slot(w, slot, now_s + round_trip_s)
         return
     set_slot(w, slot, inf)
-    outcome = ask(w, OP_RENEW, 1, now_s) if p.refuses else CALL_OK
+    outcome = ask(w, OP_RENEW, 1, now_s, now_s) if p.refuses else CALL_OK
     count = 1 if outcome == CALL_OK else 0
     if count == 1 and row.session == 0:
         outcome = CALL_LOCK_LOST

@@ -9,7 +9,7 @@ from qtune.engine.kernel.background import settle_in_background
 from qtune.engine.kernel.batches import BATCH_ATTEMPTING, batch_is_due, gather_settle, settles_next
 from qtune.engine.kernel.broker import add_call, served_at
 from qtune.engine.kernel.calendar import compute, set_slot
-from qtune.engine.kernel.clients import GIVES_UP, answered, next_after_s, price_of
+from qtune.engine.kernel.clients import GIVES_UP, answered, connected_s, hang_up, next_after_s, price_of
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, ENDING, HANDLING, attempt_in_turn, wait_after
 from qtune.engine.kernel.draws import happens, trip_s, value
@@ -164,7 +164,8 @@ def start(w, worker, delivery, now_s):  # type: ignore[no-untyped-def]
     row.phase = HANDLING
     ends_s = row.finished_s
     settles = row.succeeded == 1 or (p.abandons and not p.keeps_order)
-    if settles and p.settle_mode == SETTLE_EACH and p.call_cost_s <= 0.0 and p.calls_served_at_once == 0:
+    at_once = p.call_cost_s <= 0.0 and p.calls_served_at_once == 0 and p.pool_connections == 0
+    if settles and p.settle_mode == SETTLE_EACH and at_once:
         # Nothing happens when the handler ends but that its settle leaves: one event instead of two.
         row.phase = SETTLING
         row.settles_all = 0
@@ -189,6 +190,8 @@ def begin_settle(w, worker, everything, now_s):  # type: ignore[no-untyped-def]
     round_trip_s = trip_s(w, streams.SETTLE, streams.SETTLE, its.message, key, now_s)
     row.half_s = 0.5 * round_trip_s
     leaves_s = compute(w, row.consumer, p.call_cost_s, now_s)
+    op = OP_ABANDON if everything == 0 and row.succeeded == 0 else OP_SETTLE
+    leaves_s = connected_s(w, row.consumer, op, its.message, key, leaves_s, now_s)
     if p.calls_served_at_once > 0:
         row.phase = AT_BROKER
         set_slot(w, w.slots.workers + worker, leaves_s + row.half_s)
@@ -290,6 +293,7 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
     """The answer to a worker's settle is there."""
     p, q = w.plan, w.pending
     row = w.workers[worker]
+    hang_up(w, row.consumer, row.settle_start_s, now_s)
     given_up = 0
     if p.refuses:
         given_up = settle_is_refused(w, worker, now_s)
@@ -336,7 +340,7 @@ def settle_is_refused(w, worker, now_s):  # type: ignore[no-untyped-def]
     first = row.delivery if alone else w.handled[worker, 0]
     its = w.deliveries[first & (len(w.deliveries) - 1)]
     op = OP_ABANDON if alone and row.succeeded == 0 else OP_SETTLE
-    outcome = ask(w, op, count, now_s)
+    outcome = ask(w, op, count, row.settle_start_s, now_s)
     if outcome == CALL_OK:
         answered(w, row.consumer, row.spent)
         row.refused = 0

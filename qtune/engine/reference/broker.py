@@ -14,6 +14,7 @@ from qtune.engine.reference.lines import ByAge, ByGroup, Line
 from qtune.engine.reference.sessions import BySession
 from qtune.engine.slots import slots_of
 from qtune.result import (
+    CALL_FAILED,
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
     DELIVERY_FAILED,
@@ -310,8 +311,10 @@ class Broker:
 
     # -- calls -------------------------------------------------------------------------------------------------
 
-    def ask(self, op: int, count: int) -> int:
-        """Whether a call may take effect now, with so many messages: CALL_OK, or why it is refused."""
+    def ask(self, op: int, count: int, start_s: float) -> int:
+        """Whether a call that began then may take effect now, with so many messages: CALL_OK, or why it is refused."""
+        if self.model.broke_since(start_s):
+            return CALL_FAILED
         return self.limits.ask(op, count, self.clock.now)
 
     def served_at(self, table_stream: int, stream: int, a: int, b: int) -> float:

@@ -1,18 +1,24 @@
-"""Client objects: how a call that the broker refuses is made again."""
+"""Client objects: their connections, and how a call that the broker refuses is made again."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtune.engine import streams
-from qtune.engine.plan import Plan
-from qtune.engine.reference.draws import Draws
 from qtune.result import CALL_FAILED, CALL_THROTTLED
+
+if TYPE_CHECKING:
+    from qtune.engine.reference.model import Model
 
 
 class Client:
-    """One client object, whose calls share a quota of retry tokens when its library has one."""
+    """One client object: its calls share a pool of connections and a quota of retry tokens, if its library has them."""
 
-    def __init__(self, plan: Plan, draws: Draws) -> None:
-        self.draws = draws
+    def __init__(self, model: Model) -> None:
+        plan = model.plan
+        self.model, self.draws = model, model.draws
+        self.idle_connections, self.kept_connections = 0, plan.pool_connections
+        self.looked_s = 0.0
         self.waits_s: dict[int, list[float]] = {
             CALL_THROTTLED: plan.throttled_wait_s.tolist(),
             CALL_FAILED: plan.failed_wait_s.tolist(),
@@ -20,6 +26,12 @@ class Client:
         self.jitter = plan.retry_jitter
         self.tokens = self.most_tokens = plan.retry_tokens
         self.price = {CALL_THROTTLED: plan.throttled_tokens, CALL_FAILED: plan.failed_tokens}
+
+    def look(self) -> None:
+        """What has broken since is not idle in the pool any more."""
+        if self.model.broke_since(self.looked_s):
+            self.idle_connections = 0
+        self.looked_s = self.model.clock.now
 
 
 class Tries:
@@ -33,6 +45,24 @@ class Tries:
     def key(self) -> int:
         """The second key of this try's draws."""
         return self.b + self.refused * streams.NEXT_TRY
+
+    def connect_s(self) -> float:
+        """Take a connection for this try: how long until it is open, which one that the pool has kept is already."""
+        client = self.client
+        if not client.kept_connections:
+            return 0.0
+        client.look()
+        if client.idle_connections:
+            client.idle_connections -= 1
+            return 0.0
+        return client.model.round_trip_s(streams.CONNECT_TABLE, streams.CONNECT + self.op, self.a, self.key)
+
+    def hang_up(self, start_s: float) -> None:
+        """This try, which began then, is answered: the pool keeps its connection if that stands and there is room."""
+        client = self.client
+        client.look()
+        if not client.model.broke_since(start_s):
+            client.idle_connections = min(client.idle_connections + 1, client.kept_connections)
 
     def next_after_s(self, outcome: int) -> float | None:
         """The call was refused: how long to wait before the next try, or None when the client gives up."""

@@ -155,7 +155,7 @@ class Renewer:
         while True:
             start_s = clock.now
             round_trip_s = model.round_trip_s(streams.RENEW, streams.RENEW, row.message, tries.key)
-            leaves_s = self.consumer.compute(plan.call_cost_s)
+            leaves_s = self.consumer.compute(plan.call_cost_s) + tries.connect_s()
             self.calling = True
             if plan.calls_served_at_once:
                 yield self.slot.at(leaves_s + 0.5 * round_trip_s)
@@ -166,7 +166,8 @@ class Renewer:
             else:
                 yield self.slot.at(leaves_s + round_trip_s)
             self.calling = False
-            outcome = model.broker.ask(OP_RENEW, 1)
+            tries.hang_up(start_s)
+            outcome = model.broker.ask(OP_RENEW, 1, start_s)
             if outcome == CALL_OK:
                 break
             model.rows.add_call(start_s, clock.now, number, OP_RENEW, 0, outcome)

@@ -116,7 +116,7 @@ class Fleet:
         """A consumer has started: a new process, whose calls and credit are numbered on from the one before."""
         before, number = member.consumer, member.number
         if before is not None:
-            self.model.clients[number] = Client(self.plan, self.model.draws)
+            self.model.clients[number] = Client(self.model)
         member.phase, member.due_s = RUNNING, inf
         member.consumer = Consumer(self.model, number, before)
 

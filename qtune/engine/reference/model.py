@@ -39,10 +39,10 @@ class Model:
         self.pauses: list[tuple[float, float]] = list(
             zip(plan.pause_start_s.tolist(), plan.pause_end_s.tolist(), strict=True)
         )
-        self.slow: list[tuple[float, float, float]] = list(
-            zip(plan.slow_start_s.tolist(), plan.slow_end_s.tolist(), plan.slow_factor.tolist(), strict=True)
-        )
-        self.clients = [Client(plan, self.draws) for _ in range(plan.clients)]
+        slow = (plan.slow_start_s, plan.slow_end_s, plan.slow_factor, plan.slow_extra_s)
+        self.slow = list(zip(*(column.tolist() for column in slow), strict=True))
+        self.drops: list[float] = plan.drop_s.tolist()
+        self.clients = [Client(self) for _ in range(plan.clients)]
         self.broker = Broker(self)
         self.downstream = Downstream(plan, self.clock)
         self.background = Background(self)
@@ -69,10 +69,14 @@ class Model:
         """How long a call that begins now is on its way there and back."""
         now_s: float = self.clock.now
         time_s = self.draws.value(table, stream, a, b)
-        for start_s, end_s, factor in self.slow:
+        for start_s, end_s, factor, extra_s in self.slow:
             if start_s <= now_s < end_s:
-                time_s = time_s * factor
+                time_s = time_s * factor + extra_s
         return time_s
+
+    def broke_since(self, start_s: float) -> bool:
+        """Whether connections have broken after this instant."""
+        return any(start_s < drop_s <= self.clock.now for drop_s in self.drops)
 
     def paused_until_s(self) -> float:
         """When the present pause of all handlers ends; 0 when there is none."""

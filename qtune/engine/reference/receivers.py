@@ -21,6 +21,7 @@ from qtune.result import (
     CALL_OK,
     CALL_OVER_LIMIT,
     CALL_THROTTLED,
+    DELIVERY_LOST,
     DELIVERY_SKIPPED,
     OP_RECEIVE,
 )
@@ -173,7 +174,7 @@ class Poller(Receiver):
         self.asked = self.brought = 0
         self.began_s = self.gathers_until_s = 0.0
         self.message_ms: deque[float] = deque(maxlen=BATCHES_REMEMBERED)
-        self.calls = self.before().calls + 1 if self.before() else 0
+        self.calls = self.visited = self.before().calls + 1 if self.before() else 0
         self.clock.process(self.run())
 
     def room(self) -> int:
@@ -219,12 +220,15 @@ class Poller(Receiver):
             if not self.room():
                 self.resting = True
                 yield self.slot.idle()
+            if self.plan.other_queues and self.visited < self.calls and not self.gathering:
+                self.visited = self.calls
+                yield self.slot.at(self.clock.now + self.away_s())
             self.gather()
             self.asked = self.room()
             if self.plan.adaptive_least:
                 self.asked = min(self.asked, self.fitting_batch())
             tries = Tries(self.consumer.client, OP_RECEIVE, self.number, self.calls)
-            while (outcome := (yield from self.call(tries))) in TRIED_AGAIN:
+            while (outcome := (yield from self.call(tries))) in TRIED_AGAIN and not self.closed:
                 wait_s = tries.next_after_s(outcome)
                 if wait_s is None:
                     break
@@ -234,6 +238,14 @@ class Poller(Receiver):
             self.consumer.rest()
             if outcome != CALL_OK and self.plan.idle_pause_s > 0.0:
                 yield self.slot.at(self.clock.now + self.plan.idle_pause_s)
+
+    def away_s(self) -> float:
+        """How long the poller is with its other queues, before the next call here."""
+        away_s = 0.0
+        for queue in range(self.plan.other_queues):
+            a = self.number + queue * streams.NEXT_QUEUE
+            away_s = away_s + self.model.draws.value(streams.TURN_TABLE, streams.TURN, a, self.calls)
+        return away_s
 
     def fitting_batch(self) -> int:
         """Note how long the last batch took, and find how many messages are likely to fill the time for the next.
@@ -261,11 +273,11 @@ class Poller(Receiver):
         plan, clock, slot, broker = self.plan, self.clock, self.slot, self.broker
         start_s = clock.now
         half_s = 0.5 * self.model.round_trip_s(streams.RECEIVE, streams.RECEIVE, self.number, tries.key)
-        yield slot.at(self.consumer.compute(plan.call_cost_s) + half_s)
+        yield slot.at(self.consumer.compute(plan.call_cost_s) + tries.connect_s() + half_s)
         if plan.calls_served_at_once:
             yield slot.at(broker.served_at(streams.BROKER, streams.BROKER_RECEIVE, self.number, tries.key))
         deliveries: list[int] = []
-        outcome = broker.ask(OP_RECEIVE, 0)
+        outcome = broker.ask(OP_RECEIVE, 0, start_s)
         if outcome == CALL_OK:
             tries.answered()
             if plan.over_limit_fails and plan.wait_s <= 0.0 and broker.is_full_of_locks():
@@ -275,7 +287,12 @@ class Poller(Receiver):
                 outcome = CALL_OK if deliveries else CALL_EMPTY
         self.answered = bool(deliveries)
         yield slot.at(clock.now + half_s)
+        tries.hang_up(start_s)
         self.answered = False
+        if self.model.broke_since(start_s):
+            for delivery in deliveries:
+                self.model.rows.deliveries[delivery].outcome = DELIVERY_LOST
+            deliveries, outcome = [], CALL_FAILED
         self.in_hand += len(deliveries)
         self.brought = len(deliveries)
         self.arrived(deliveries)

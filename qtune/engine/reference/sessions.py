@@ -271,7 +271,7 @@ class SessionLink(Link):
 
     def renewed(self) -> None:
         """A renewal takes effect, is refused, or says that the lock is lost."""
-        outcome = self.broker.ask(OP_RENEW, 1)
+        outcome = self.broker.ask(OP_RENEW, 1, self.clock.now)
         count = int(outcome == CALL_OK)
         if outcome == CALL_OK and self.session is None:
             outcome = CALL_LOCK_LOST

@@ -150,10 +150,11 @@ class Sender:
         while True:
             start_s = clock.now
             half_s = yield from self.reach_broker(tries)
-            outcome = broker.ask(OP_SEND, len(entries))
+            outcome = broker.ask(OP_SEND, len(entries), start_s)
             if outcome == CALL_OK:
                 break
             yield self.slot.at(clock.now + half_s)
+            tries.hang_up(start_s)
             model.rows.add_call(start_s, clock.now, self.number, OP_SEND, 0, outcome)
             wait_s = tries.next_after_s(outcome)
             if wait_s is None:
@@ -169,6 +170,7 @@ class Sender:
         if not entered:
             yield self.slot.idle()
         yield self.slot.at(clock.now + half_s)
+        tries.hang_up(start_s)
         model.rows.add_call(start_s, clock.now, self.number, OP_SEND, count, CALL_OK)
         return failed
 
@@ -176,7 +178,7 @@ class Sender:
         """The way of one send to the broker, and the broker's work; the way back takes as long as the way there."""
         model, clock = self.source.model, self.source.clock
         half_s = 0.5 * model.round_trip_s(streams.SEND, streams.SEND, tries.a, tries.key)
-        yield self.slot.at(clock.now + half_s)
+        yield self.slot.at(clock.now + tries.connect_s() + half_s)
         if model.plan.calls_served_at_once:
             yield self.slot.at(
                 model.broker.served_at(streams.BROKER, streams.BROKER_SEND, tries.a, tries.key)

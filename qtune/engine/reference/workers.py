@@ -235,7 +235,7 @@ class Worker:
         while True:
             start_s = self.clock.now
             yield from self.reach_broker_and_back(tries)
-            outcome = broker.ask(op, count)
+            outcome = broker.ask(op, count, start_s)
             if outcome == CALL_OK:
                 tries.answered()
                 lost = [delivery for delivery in deliveries if not broker.settle(delivery, succeeded)]
@@ -259,15 +259,16 @@ class Worker:
 
     def reach_broker_and_back(self, tries: Tries) -> Steps:
         """The round trip of one settle, with the client's work before and the broker's in the middle."""
-        plan, model, slot = self.plan, self.model, self.slot
+        plan, model, slot, start_s = self.plan, self.model, self.slot, self.clock.now
         round_trip_s = model.round_trip_s(streams.SETTLE, streams.SETTLE, tries.a, tries.key)
-        leaves_s = self.consumer.compute(plan.call_cost_s)
+        leaves_s = self.consumer.compute(plan.call_cost_s) + tries.connect_s()
         if plan.calls_served_at_once:
             yield slot.at(leaves_s + 0.5 * round_trip_s)
             served_s = model.broker.served_at(streams.BROKER, streams.BROKER_SETTLE, tries.a, tries.key)
             yield slot.at(served_s + 0.5 * round_trip_s)
         else:
             yield slot.at(leaves_s + round_trip_s)
+        tries.hang_up(start_s)
 
     def note(self, start_s: float, op: int, count: int, outcome: int) -> None:
         """Write a call down that is answered now."""
@@ -302,7 +303,7 @@ class Background:
         """Make the call of a settle, for the first time or again."""
         model, plan = self.model, self.model.plan
         round_trip_s = model.round_trip_s(streams.SETTLE, streams.SETTLE, tries.a, tries.key)
-        leaves_s = receiver.consumer.compute(plan.call_cost_s)
+        leaves_s = receiver.consumer.compute(plan.call_cost_s) + tries.connect_s()
         self.about[delivery] = (model.clock.now, 0.5 * round_trip_s, tries, receiver)
         if plan.calls_served_at_once:
             self.put(leaves_s + 0.5 * round_trip_s, delivery, self.REACHES)
@@ -358,7 +359,8 @@ class Background:
     def confirmed(self, delivery: int, tries: Tries, start_s: float) -> None:
         """The answer to a settle is there; when it was refused the client waits, or gives the delivery up."""
         model, receiver = self.model, self.about[delivery][3]
-        outcome = model.broker.ask(tries.op, 1)
+        tries.hang_up(start_s)
+        outcome = model.broker.ask(tries.op, 1, start_s)
         if outcome == CALL_OK:
             tries.answered()
             held = model.broker.settle(delivery, tries.op == OP_SETTLE)
