@@ -80,7 +80,12 @@ def model_of(scenario: HasQueue) -> ProviderModel:
 
 def semantics(scenario: HasQueue) -> DeliverySemantics:
     """What the scenario's broker does with a message."""
-    return get_provider(scenario.queue.provider).semantics(scenario.queue)
+    provider = get_provider(scenario.queue.provider)
+    found, room = (
+        provider.semantics(scenario.queue),
+        provider.room(scenario.queue, scenario.message_size_bytes),
+    )
+    return replace(found, capacity_messages=room, rejects_when_full=True) if room else found
 
 
 def behaviour(scenario: HasQueue) -> ReceiveBehaviour:

@@ -111,6 +111,10 @@ class Provider(ABC):
         """
         return ()
 
+    def room(self, queue: Any, message_bytes: int) -> int:
+        """Above how many messages of so many bytes the broker refuses sends; 0, by default: as ``semantics`` says."""
+        return 0
+
     def calls(self, queue: Any, model: CallModel) -> CallModel:
         """How long calls take with these settings of the queue, from those of the model: as they are, by default."""
         return model

@@ -22,14 +22,14 @@ from qtune.providers.rules import (
 from qtune.providers.servicebus_functions import host_defaults, with_functions
 from qtune.providers.servicebus_rules import RULES
 from qtune.providers.servicebus_sessions import session_fields, sessions_go_with_the_queue
-from qtune.records import Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds, YesOrNo
+from qtune.providers.servicebus_size import SIZES, room_of, sizes_fit_tier
+from qtune.records import Bytes, Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds, YesOrNo
 
 _QUOTAS = "Azure documentation, Service Bus quotas"
 _PERFORMANCE = "Azure documentation, Best practices for performance improvements using Service Bus"
 _PREMIUM = "Azure documentation, Service Bus premium messaging tier"
 _THROTTLING = "Azure documentation, Throttling operations on Azure Service Bus"
 _PYTHON = "azure-servicebus 7.15.0, source"
-_ROOM = "the simulated queue has room for every message"
 _MADE = "when a scenario is made"
 
 MESSAGING_UNITS = (1, 2, 4, 8, 16)
@@ -42,6 +42,7 @@ class ServiceBusQueue(QueueSettings):
 
     requires_session: True for a queue with sessions; lock_duration is then that of a session.
 
+    max_size_bytes: a send to a queue that holds so much is refused; None: it has room for every message.
     messaging_units: of a premium namespace; None: one. message_ttl_s: None: messages stay.
     credits_per_s: of a standard namespace, which this queue has to itself; None: 1000/s. Azure raises it on request.
     settle_credits: what a completion, an abandonment or a renewal takes of them. The documentation's table does not
@@ -55,6 +56,7 @@ class ServiceBusQueue(QueueSettings):
     max_delivery_count: Count = 10
     requires_session: YesOrNo = False
     message_ttl_s: PositiveSeconds | None = None
+    max_size_bytes: Bytes | None = None
     credits_per_s: PositivePerSecond | None = None
     settle_credits: CountOrZero = 0
 
@@ -75,8 +77,7 @@ def _unmodelled(name: str, value: float, unit: str, reason: str, **rest: Any) ->
 
 LIMITS: tuple[Limit, ...] = (
     _limit("lock_duration", 300.0, "s", source=_PERFORMANCE, as_of="2025-04"),
-    _limit("message_size in standard", 262_144.0, "bytes"),
-    _limit("message_size in premium", 104_857_600.0, "bytes"),
+    *SIZES,
     _limit("send batch in standard", 262_144.0, "bytes", source=_PYTHON, as_of="2026-10"),
     _limit("send batch in premium", 1_048_576.0, "bytes", source=_PYTHON, as_of="2026-10"),
     _limit("prefetch of azure-servicebus", 50_000.0, "messages", source=_PYTHON, as_of="2026-10"),
@@ -91,8 +92,6 @@ LIMITS: tuple[Limit, ...] = (
         "traffic of a messaging unit", 4_000_000.0, "bytes/s",
         hard=False, source=_PERFORMANCE, as_of="2025-04", checked="in a run, each way, as the model in use has it",
     ),
-    _unmodelled("queue size in standard", 5.0 * 2**30, "bytes", _ROOM, hard=False),
-    _unmodelled("queue size in premium", 80.0 * 2**30, "bytes", _ROOM),
     _unmodelled(
         "batch of sends in standard", 262_144.0, "bytes", "producers send single messages", source=_PYTHON,
         as_of="2026-10",
@@ -136,11 +135,6 @@ def _credits_fit_tier(scenario: Any) -> Iterator[Complaint]:
         yield Complaint(
             path="queue.credits_per_s", message="credits are whole: use such as 1000/s", source=source
         )
-
-
-def _size_fits_tier(scenario: Any) -> Iterator[Complaint]:
-    limit = _BOUND[f"message_size in {scenario.queue.tier}"]
-    yield from within("message_size_bytes", limit)(scenario)
 
 
 def _prefetch_fits_client(scenario: Any) -> Iterator[Complaint]:
@@ -303,7 +297,7 @@ class ServiceBus(Provider):
         within("queue.lock_duration_s", _BOUND["lock_duration"]),
         _units_fit_tier,
         _credits_fit_tier,
-        _size_fits_tier,
+        sizes_fit_tier,
         batch_payload(lambda scenario: _BOUND[f"send batch in {scenario.queue.tier}"]),
         batches_are_whole(_PYTHON),
         _prefetch_fits_client,
@@ -324,6 +318,10 @@ class ServiceBus(Provider):
             redelivers_first=True,
             hands_out="by session" if queue.requires_session else "by age",
         )
+
+    def room(self, queue: Any, message_bytes: int) -> int:
+        """As many messages as their bodies fit into the queue's size."""
+        return room_of(queue, message_bytes)
 
     def rate_limits(self, queue: Any, model: Any, message_bytes: int) -> tuple[RateLimit, ...]:
         """A standard namespace has credits, of which each message sent or handed out takes one; a premium one has

@@ -189,17 +189,11 @@ RULES: tuple[Rule, ...] = (
         _PREFETCH,
         as_of="2024-06",
     ),
-    not_modelled(
-        "a queue holds 1 to 80 GB",
-        "the simulated queue has room for every message",
+    modelled(
+        "a queue holds 1 to 5 GB in standard and up to 80 GB in premium; a send to a full one is refused",
         _QUOTAS,
+        setting="queue.max_size",
         as_of="2022-07",
-    ),
-    not_modelled(
-        "when a link is lost, so are its locks",
-        "links are not lost",
-        _TRANSFERS,
-        as_of="2017",
     ),
     not_modelled(
         "receive-and-delete loses what is in the buffer when a client ends",
