@@ -10,7 +10,13 @@ import pytest
 from handmade import fcfs
 
 from qtune.analysis import least_month_usd, setup_of, summarize
-from qtune.analysis.cost import HOURS_PER_MONTH, billed_requests, least_requests_per_message
+from qtune.analysis.cost import (
+    HOURS_PER_MONTH,
+    billed_requests,
+    capacity_usd_of,
+    least_requests_per_message,
+    provider_usd_of,
+)
 from qtune.providers import load_model
 from qtune.result import (
     CALL,
@@ -49,6 +55,15 @@ def scenario(provider: str = "sqs", **changes: Any) -> Scenario:
         "horizon_s": 100.0,
     }
     return Scenario(**{**base, **changes})
+
+
+def test_connections_beyond_the_included_ones_are_paid_for() -> None:
+    """Standard includes 1,000; each receiver and each sender has one, and a month of one more is 0.03 USD."""
+    fleet = {"workers": 100, "instances": 11, "client": "azure-servicebus-7.15"}
+    dear = scenario("standard", consumers=fleet, producers={"senders": 5})
+    few = scenario("standard", consumers={**fleet, "instances": 9})
+    assert provider_usd_of(dear) - provider_usd_of(few) == pytest.approx(0.03 * (1_100 + 5 - 1_000))
+    assert provider_usd_of(scenario("premium", consumers=fleet)) == capacity_usd_of(scenario("premium"))
 
 
 def run(tried: Scenario, *calls: tuple[float, int, int, int]) -> Result:

@@ -36,8 +36,8 @@ class Cost:
     """What a month of this costs in US dollars, and where the prices come from.
 
     requests_per_month: billed requests. by_kind: the same by what they are, as in ``KINDS``.
-    requests_usd, capacity_usd, compute_usd: a month of requests, of messaging units or the namespace, and of
-    consumer instances; month_usd: their sum.
+    requests_usd, capacity_usd, compute_usd: a month of requests, of messaging units or the namespace with its
+    connections, and of consumer instances; month_usd: their sum.
     million_messages_usd: the sum for a million completed messages; without a value when none was completed.
     assumptions: what a reader must know before quoting the figures.
     """
@@ -76,7 +76,7 @@ def cost_of(results: Sequence[Result], *, warm_up_s: float, confidence: float) -
     a_month = _MONTH_S / window_s
     monthly = [math.fsum(kind.values()) * a_month for kind in kinds]
     requests_usd = [price.usd(count) if price else 0.0 for count in monthly]
-    capacity_usd = capacity_usd_of(scenario)
+    capacity_usd = provider_usd_of(scenario)
     hour_usd = instance_usd_per_hour(scenario)
     computed = [hour_usd * instances_mean(result, warm_up_s) * HOURS_PER_MONTH for result in results]
     totals = [
@@ -160,6 +160,19 @@ def capacity_usd_of(scenario: Scenario) -> float:
     return hours.usd * units * HOURS_PER_MONTH
 
 
+def provider_usd_of(scenario: Scenario) -> float:
+    """A month of what the provider charges whatever is sent: its capacity, and the connections that stand open.
+
+    Each receiver and each sender has one, as the limits of a namespace count them.
+    """
+    price = scenario.provider_model().prices.plans[scenario.queue.plan].connections
+    capacity_usd = capacity_usd_of(scenario)
+    if price is None:
+        return capacity_usd
+    setup = setup_of(scenario)
+    return capacity_usd + max(setup.receivers + setup.senders - price.included, 0) * price.usd_per_month
+
+
 def instance_usd_per_hour(scenario: Scenario) -> float:
     """The price of one consumer instance: the scenario's own, or the one that the price list assumes."""
     own = scenario.consumers.instance_price_usd_per_hour
@@ -184,7 +197,7 @@ def least_month_usd(scenario: Scenario) -> float:
     if price is not None and setup.rate_per_s is not None:
         per_message = least_requests_per_message(setup, price)
         requests_usd = price.usd(per_message * setup.rate_per_s * _MONTH_S)
-    return requests_usd + capacity_usd_of(scenario) + compute_usd_of(scenario)
+    return requests_usd + provider_usd_of(scenario) + compute_usd_of(scenario)
 
 
 def least_requests_per_message(setup: Setup, price: RequestPrice) -> float:
@@ -213,7 +226,7 @@ def assumptions_of(scenario: Scenario, results: Sequence[Result]) -> tuple[str, 
     prices: Prices = scenario.provider_model().prices
     plan = prices.plans[scenario.queue.plan]
     found = [f"a month of {HOURS_PER_MONTH:g} hours at the load of the run"]
-    priced = [line for line in (plan.requests, plan.hours) if line is not None]
+    priced = [line for line in (plan.requests, plan.hours, plan.connections) if line is not None]
     found += [f"prices of {line.as_of.isoformat()}: {line.source}" for line in priced]
     if plan.requests is not None and not any((result.calls["op"] == OP_SEND).any() for result in results):
         found.append("sends are not in the bill: the scenario has no producers")

@@ -82,11 +82,21 @@ class HourPrice(_ModelRecord):
     as_of: date
 
 
+class ConnectionPrice(_ModelRecord):
+    """What each connection beyond ``included`` ones costs a month while it stands open."""
+
+    included: CountOrZero
+    usd_per_month: NumberOrZero
+    source: Text
+    as_of: date
+
+
 class Plan(_ModelRecord):
-    """What one queue type or tier costs: by request, by hour, both, or nothing."""
+    """What one queue type or tier costs: by request, by hour, by connection, several of these, or nothing."""
 
     requests: RequestPrice | None = None
     hours: HourPrice | None = None
+    connections: ConnectionPrice | None = None
 
 
 class InstancePrice(_ModelRecord):
@@ -132,6 +142,16 @@ class Prices(_ModelRecord):
                         per=per,
                         source=plan.hours.source,
                         as_of=plan.hours.as_of.isoformat(),
+                    )
+                )
+            if plan.connections:
+                found.append(
+                    Price(
+                        item=f"{name}: connection beyond {plan.connections.included:,}",
+                        usd=plan.connections.usd_per_month,
+                        per="connection month",
+                        source=plan.connections.source,
+                        as_of=plan.connections.as_of.isoformat(),
                     )
                 )
         assumed = " (assumption)" if self.instance.assumption else ""

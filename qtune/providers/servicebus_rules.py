@@ -251,10 +251,10 @@ RULES: tuple[Rule, ...] = (
         _LOST_LINK,
         as_of="2025-02",
     ),
-    not_modelled(
+    modelled(
         "brokered connections beyond 1,000 cost about 0.03 USD a month each in standard",
-        "the bill has no line for connections",
         _PRICES,
+        setting="model",
     ),
     not_modelled(
         "duplicate detection, transactions, filters and forwarding take processor time of a messaging unit",

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from qtune.analysis import Estimate, Setup, capacity_of
-from qtune.analysis.cost import HOURS_PER_MONTH, billed_requests, capacity_usd_of, instance_usd_per_hour
+from qtune.analysis.cost import HOURS_PER_MONTH, billed_requests, instance_usd_per_hour, provider_usd_of
 from qtune.analysis.instances import instances_mean
 from qtune.analysis.intervals import AT_LEAST_0, SHARE, across_replications, missing
 from qtune.analysis.measures import batch_efficiency, ended_calls, of_deliveries, of_messages, of_states
@@ -68,7 +68,6 @@ class Meter:
     def __init__(self, scenario: Scenario, targets: Targets) -> None:
         self.targets = targets
         self.price = scenario.provider_model().prices.plans[scenario.queue.plan].requests
-        self.capacity_usd = capacity_usd_of(scenario)
         self.instance_usd_per_hour = instance_usd_per_hour(scenario)
 
     def figures(self, run: Result, setup: Setup, warm_up_s: float, *, within: bool = False) -> Figures:
@@ -122,7 +121,7 @@ class Meter:
         monthly = count / (run.horizon_s - warm_up_s) * (HOURS_PER_MONTH * 3600.0)
         requests_usd = self.price.usd(monthly) if self.price else 0.0
         compute_usd = self.instance_usd_per_hour * instances_mean(run, warm_up_s) * HOURS_PER_MONTH
-        return requests_usd + self.capacity_usd + compute_usd
+        return requests_usd + provider_usd_of(run.scenario) + compute_usd
 
 
 def _throughput_per_s(keeps_up: bool, setup: Setup, measured: dict[str, float]) -> float:
