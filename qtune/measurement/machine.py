@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import platform
+from typing import Final
 
 import psutil
+
+_NOT_WORK: Final = ("idle", "iowait", "guest", "guest_nice")
+"""What a guest works is part of the time of its user already."""
 
 
 class Machine:
@@ -37,6 +41,6 @@ class Machine:
     @staticmethod
     def _times() -> tuple[float, float]:
         """Seconds that all cores have worked, and seconds in all, since the machine began."""
-        times = psutil.cpu_times()
-        all_s = sum(times)
-        return all_s - times.idle - getattr(times, "iowait", 0.0), all_s
+        times = psutil.cpu_times()._asdict()
+        busy_s = sum(time_s for name, time_s in times.items() if name not in _NOT_WORK)
+        return busy_s, busy_s + times["idle"] + times.get("iowait", 0.0)

@@ -47,7 +47,7 @@ OFTEN: Final = frozenset(
     {"limit_credits", "limit_period_s", "limit_start_s", "limit_end_s", "limit_call_cost"}
     | {"limit_message_cost", "throttled_wait_s", "failed_wait_s", "retry_jitter", "retry_tokens"}
     | {"throttled_tokens", "failed_tokens", "over_limit_fails", "outage_start_s", "outage_end_s"}
-    | {"slow_start_s", "slow_end_s", "slow_factor", "short_poll_steps", "serves_any_receiver"}
+    | {"slow_start_s", "slow_end_s", "slow_factor", "slow_extra_s", "short_poll_steps", "serves_any_receiver"}
     | {"grouping", "group_ends", "group_of", "hands_out", "keeps_order"}
 )
 """What the usual loop follows besides, as long as nothing is handed out by session."""
