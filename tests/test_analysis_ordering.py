@@ -1,4 +1,4 @@
-"""Rule R7: how much a group lets through, and whether a client keeps to its order."""
+"""Rules R6 and R7: how much sessions and groups let through, and whether a client keeps to their order."""
 
 from __future__ import annotations
 
@@ -50,3 +50,39 @@ def test_workers_that_share_a_batch_of_a_group_break_its_order() -> None:
     single = in_order(fifo(3, **{**loose, "receive_batch": 1}))
     assert single is not None
     assert not single.broken
+
+
+def sessions(slots: int, rate_per_s: float, **consumers: Any) -> Scenario:
+    """Messages of 0.1 s that are sessions of their own, with so many slots for them."""
+    return Scenario(
+        arrivals={"kind": "poisson", "rate_per_s": rate_per_s},
+        groups={"kind": "own"},
+        service_time={"family": "constant", "mean_s": 0.1},
+        queue={"provider": "servicebus", "tier": "premium", "requires_session": True},
+        consumers={"workers": slots, "sessions": slots, "client": "azure-processor", **consumers},
+        horizon_s=600.0,
+    )
+
+
+def test_short_sessions_break_rule_6_until_their_timeout_is_shorter() -> None:
+    """Ten slots that wait for a minute let ten messages a minute through; the change is a timeout that makes room."""
+    tried = sessions(10, 1.0)
+    explanation = explain(summarize(simulate(tried)))
+    binding = explanation.binding
+    assert (binding.rule, binding.subject) == ("R6", "sessions")
+    assert binding.ratio == pytest.approx(60.1 / 10.0, rel=0.01)
+    assert binding.setting == "consumers.session_idle_timeout_s"
+    assert binding.change == "consumers.session_idle_timeout: 60s -> 7s"
+    assert binding.value is not None
+    changed = explain(summarize(simulate(tried.replace(binding.setting, binding.value))))
+    assert next(f for f in changed.findings if f.subject == "sessions").ratio <= 0.8
+    longer = explain(summarize(simulate(tried.replace(binding.setting, binding.value + 1.0))))
+    assert next(f for f in longer.findings if f.subject == "sessions").ratio > 0.8
+
+
+def test_where_no_timeout_is_short_enough_there_must_be_more_slots() -> None:
+    """Twenty messages a second are too many for ten slots, even when these wait for a second only."""
+    binding = explain(summarize(simulate(sessions(10, 20.0).with_(horizon_s=60.0)))).binding
+    assert binding.rule == "R6"
+    assert binding.setting in ("consumers.workers", "consumers.instances", None)
+    assert "session_idle_timeout" not in binding.change

@@ -9,6 +9,7 @@ from qtune.analysis.capacity import Ceiling, Resource, capacity_of
 from qtune.analysis.finding import Finding
 from qtune.analysis.setup import Setup, setup_of
 from qtune.errors import InputError
+from qtune.records import yaml_name
 from qtune.scenario import Scenario
 from qtune.units import format_duration, format_fraction, format_rate
 
@@ -17,19 +18,20 @@ ROOM: Final = 0.8
 
 _TRIES: Final = 32
 
-CEILINGS: Final = ("R4", "R5", "R7", "R13")
+CEILINGS: Final = ("R4", "R5", "R6", "R7", "R13")
 """The rules that compare the load with what a resource lets through."""
 
 _RULES: Final = {
     "places in hand": "R5",
     "groups": "R7",
+    "sessions": "R6",
     "downstream connections": "R13",
     "downstream turns": "R13",
 }
 
 
 def ceiling_findings(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[Finding]:
-    """R4 for every resource, R5 for places in hand, R7 for groups, R13 for a downstream, at so many messages/s."""
+    """R4 for every resource, R5 for places in hand, R6 and R7 for groups, R13 for a downstream, at a rate."""
     return [_finding(ceiling, scenario, setup, demand_per_s) for ceiling in capacity_of(setup).ceilings]
 
 
@@ -40,12 +42,7 @@ def _finding(ceiling: Ceiling, scenario: Scenario, setup: Setup, demand_per_s: f
     text = f"{ceiling.places:g} {ceiling.resource}, held {held} by each message, let {most} through; {asked}"
     change, setting, value = "", None, None
     if ratio > ROOM:
-        change = "no single setting gives it more room"
-        for candidate, now in _settings_of(ceiling.resource, setup):
-            value = _smallest_value(scenario, candidate, now, ceiling.resource, demand_per_s)
-            if value is not None:
-                setting, change = candidate, f"{candidate}: {now} -> {value}"
-                break
+        change, setting, value = _change(ceiling, scenario, setup, demand_per_s)
     return Finding(
         rule=_RULES.get(ceiling.resource, "R4"),
         subject=ceiling.resource,
@@ -55,6 +52,24 @@ def _finding(ceiling: Ceiling, scenario: Scenario, setup: Setup, demand_per_s: f
         setting=setting,
         value=value,
     )
+
+
+def _change(
+    ceiling: Ceiling, scenario: Scenario, setup: Setup, demand_per_s: float
+) -> tuple[str, str | None, float | None]:
+    """The smallest change of one setting that gives a ceiling room for the demand, in words and as data."""
+    if ceiling.resource == "sessions":
+        # Each is held for the idle timeout beside the work, so that much less of it makes room.
+        idle_s = setup.behaviour.session_idle_s - (ceiling.held_s - ROOM * ceiling.places / demand_per_s)
+        if idle_s >= 1.0:
+            setting, now = "consumers.session_idle_timeout_s", format_duration(setup.behaviour.session_idle_s)
+            shorter_s = float(math.floor(idle_s))
+            return f"{yaml_name(setting)}: {now} -> {format_duration(shorter_s)}", setting, shorter_s
+    for candidate, at_present in _settings_of(ceiling.resource, setup):
+        value = _smallest_value(scenario, candidate, at_present, ceiling.resource, demand_per_s)
+        if value is not None:
+            return f"{candidate}: {at_present} -> {value}", candidate, value
+    return "no single setting gives it more room", None, None
 
 
 def _settings_of(resource: Resource, setup: Setup) -> list[tuple[str, int]]:
@@ -72,7 +87,7 @@ def _settings_of(resource: Resource, setup: Setup) -> list[tuple[str, int]]:
     if resource == "groups":
         return [batch] if polls else []
     if resource == "sessions":
-        return [workers, instances]
+        return [("consumers.sessions", behaviour.receivers), workers, instances]
     if resource == "messaging units":
         return [("queue.messaging_units", max(limit.places for limit in setup.rate_limits))]
     if resource == "broker calls":

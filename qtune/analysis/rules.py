@@ -7,6 +7,7 @@ R2  a handler must be done, or its lock renewed, before the lock runs out
 R3  a batch that is handled in turn must be done before its locks run out
 R4  the offered load must fit through every resource: workers, calls, cores, senders
 R5  places in hand must cover the round trip to the broker, or workers wait for messages
+R6  a session is held for its idle timeout beside the work on its messages
 R7  a group of messages lets no more through than one at a time, and must be handled in its order
 R8  receives that find nothing are paid for like all others
 R9  each handler that outlasts its lock needs a renewer of its own, and each call at a time a kept connection

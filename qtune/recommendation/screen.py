@@ -95,11 +95,8 @@ class Screen:
                 self.question.scenario, template_instances(self.question.scenario), 12 * style.step
             )
         template = self._templates[style]
-        scaled = {name: factor * workers for name, factor in style.per_worker.items()}
-        sizes = {"instances": instances, "workers": workers, **scaled}
-        return self.setup(
-            template.model_copy(update={"consumers": template.consumers.model_copy(update=sizes)})
-        )
+        consumers = template.consumers.model_copy(update=style.sizes(instances, workers))
+        return self.setup(template.model_copy(update={"consumers": consumers}))
 
     def most_workers(self, style: Style) -> int:
         """The most workers of an instance that the step of a style and all limits allow; 0: it allows none."""

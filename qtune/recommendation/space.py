@@ -12,7 +12,7 @@ from typing import Final
 
 from qtune.errors import InputError, Problem, ScenarioError, did_you_mean
 from qtune.providers import lock_field
-from qtune.recommendation.styles import KNOBS, Style, generated
+from qtune.recommendation.styles import KNOBS, Style, calls_of_a_session, generated
 from qtune.records import yaml_name
 from qtune.scenario import Scenario
 
@@ -99,10 +99,10 @@ def _own(scenario: Scenario) -> Style:
     """How the scenario does it now."""
     consumers = scenario.consumers
     own = {name: getattr(consumers, name) for name in KNOBS}
-    step = own["receivers"] or consumers.sessions or 1
+    step = own["receivers"] or 1
     if own["receivers"] == consumers.workers and scenario.behaviour().receivers == consumers.workers:
         own["receivers"], step = None, 1  # one for each worker, however many there are
-    return Style(consumers=own, step=step)
+    return Style(consumers=own, calls=calls_of_a_session(scenario), step=step)
 
 
 def template_instances(scenario: Scenario) -> int:
@@ -121,8 +121,12 @@ def _distinct(scenario: Scenario, styles: Iterable[Style], kept: frozenset[str])
         lock = lock_field(scenario.queue)
         queue = {} if f"queue.{lock}" in kept else style.queue
         per_worker = {n: factor for n, factor in style.per_worker.items() if f"consumers.{n}" not in kept}
-        step = consumers["receivers"] or scenario.consumers.sessions or 1
-        made = Style(consumers=consumers, queue=queue, per_worker=per_worker, step=step, rank=style.rank)
+        fixed = "consumers.sessions" in kept
+        calls = 0 if fixed else style.calls
+        step = consumers["receivers"] or (fixed and consumers["sessions"]) or calls or 1
+        made = Style(
+            consumers=consumers, queue=queue, per_worker=per_worker, calls=calls, step=step, rank=style.rank
+        )
         try:
             tried = made.scenario(scenario, template_instances(scenario), 12 * step)
         except ScenarioError:

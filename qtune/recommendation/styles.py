@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Final
 
 from qtune.providers import client_name, lock_field
@@ -21,10 +22,15 @@ KNOBS: Final = (
     "refill_at",
     "idle_pause_s",
     "prefetch",
+    "sessions",
+    "session_idle_timeout_s",
     "settle",
     "settle_batch",
     "renewal",
 )
+
+_BRIEFLY_S: Final = 1.0
+"""Long enough for the next message of a session that has one on its way, and a sixtieth of the default."""
 
 Settings = dict[str, Any]
 
@@ -34,21 +40,27 @@ class Style:
     """A way to receive, renew and settle, for any number of workers that ``step`` divides.
 
     consumers: a value for each knob, None for "not set". queue: changes to the queue. per_worker: knobs whose
-    value is so many times the number of workers. rank: 0 is what the scenario has now, then by how much is
-    set.
+    value is so many times the number of workers. calls: an instance has as many sessions as workers do so many calls at
+    a time in each; 0: there are no sessions, or their number is fixed. rank: 0 is what the scenario has now, then by how
+    much is set.
     """
 
     consumers: Mapping[str, Any]
     queue: Mapping[str, Any] = field(default_factory=dict)
     per_worker: Mapping[str, int] = field(default_factory=dict)
+    calls: int = 0
     step: int = 1
     rank: int = 0
 
+    def sizes(self, instances: int, workers: int) -> Settings:
+        """What a fleet of so many instances and workers of each decides."""
+        scaled = {name: factor * workers for name, factor in self.per_worker.items()}
+        held = {"sessions": workers // self.calls} if self.calls else {}
+        return {"instances": instances, "workers": workers, **scaled, **held}
+
     def scenario(self, base: Scenario, instances: int, workers: int) -> Scenario:
         """The scenario with this style; ScenarioError if a rule or limit forbids it."""
-        scaled = {name: factor * workers for name, factor in self.per_worker.items()}
-        consumers = {**self.consumers, **scaled, "instances": instances, "workers": workers}
-        changes: Settings = {"consumers": consumers}
+        changes: Settings = {"consumers": {**self.consumers, **self.sizes(instances, workers)}}
         if self.queue:
             changes["queue"] = dict(self.queue)
         return base.with_(**changes)
@@ -60,15 +72,16 @@ def generated(scenario: Scenario, kept: frozenset[str]) -> Iterator[Style]:
     ways = list(_poll_ways(scenario, traits) if traits.discipline == "poll" else _link_ways(traits))
     for queue, renewal in _lock_ways(scenario, kept):
         for way, per_worker in ways:
-            for settle in traits.settle:
-                consumers: Settings = {**dict.fromkeys(KNOBS), **way, "settle": settle, "renewal": renewal}
+            for settle, idle_s in product(traits.settle, _idle_ways(scenario)):
+                own = {"settle": settle, "renewal": renewal, "session_idle_timeout_s": idle_s}
+                consumers: Settings = {**dict.fromkeys(KNOBS), **way, **own}
                 if settle == "batch":
                     consumers["settle_batch"] = int(_bound(scenario, "settle_batch", 10))
                 yield Style(
                     consumers=consumers,
                     queue=queue,
                     per_worker=per_worker,
-                    step=way.get("receivers") or scenario.consumers.sessions or 1,
+                    calls=calls_of_a_session(scenario),
                     rank=1 + _rank(consumers) + len(queue) + len(per_worker),
                 )
 
@@ -121,6 +134,20 @@ def _link_ways(traits: ClientTraits) -> Iterator[tuple[Settings, Settings]]:
         yield {"prefetch": 0, "receive_batch": batch}, {}
     for prefetch in (1, 3, 10, 30, 100):
         yield {"prefetch": prefetch, "receive_batch": 1}, {}
+
+
+def calls_of_a_session(scenario: Scenario) -> int:
+    """How many calls at a time a session has, which decides in what order its messages are handled; 0: no sessions."""
+    if scenario.semantics().hands_out != "by session":
+        return 0
+    return scenario.consumers.workers // scenario.behaviour().receivers
+
+
+def _idle_ways(scenario: Scenario) -> tuple[float | None, ...]:
+    """How long a receiver waits for more in a session: as it does now, and briefly, where there are sessions."""
+    if scenario.semantics().hands_out != "by session":
+        return (None,)
+    return (scenario.consumers.session_idle_timeout_s, _BRIEFLY_S)
 
 
 def _lock_ways(scenario: Scenario, kept: frozenset[str]) -> Iterator[tuple[Settings, Settings | None]]:
