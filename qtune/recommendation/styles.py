@@ -41,8 +41,8 @@ class Style:
 
     consumers: a value for each knob, None for "not set". queue: changes to the queue. per_worker: knobs whose
     value is so many times the number of workers. calls: an instance has as many sessions as workers do so many calls at
-    a time in each; 0: there are no sessions, or their number is fixed. rank: 0 is what the scenario has now, then by how
-    much is set.
+    a time in each; 0: there are no sessions, or their number is fixed. rank: 0 is what the scenario has now, then by
+    how much is set.
     """
 
     consumers: Mapping[str, Any]
