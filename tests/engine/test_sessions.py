@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pytest
 from engine_plans import Rows, due_at, run, tables
 
-from qtune.analysis import capacity_of, setup_of
 from qtune.distributions import Constant
 from qtune.engine import streams
 from qtune.engine.plan import BY_SESSION, GIVEN_GROUPS, LINK_SLIDING, Plan
-from qtune.errors import ScenarioError
-from qtune.invariants import check
 from qtune.result import (
     CALL_EMPTY,
+    CALL_FAILED,
+    CALL_LOCK_LOST,
+    CALL_OK,
     DELIVERY_LATE,
     DELIVERY_LOST,
     DELIVERY_RELEASED,
     MESSAGE_COMPLETED,
     MESSAGE_DEAD_LETTERED,
+    MESSAGE_EXPIRED,
     OP_RECEIVE,
     OP_RENEW,
-    Table,
 )
-from qtune.scenario import Scenario
-from qtune.simulation import simulate
 
 A, B = 0, 1
 TRIP_S = 0.0625  # powers of 2, so that sums of them are exact
@@ -36,7 +32,7 @@ HANDLER_S = 1.0
 IDLE_S = 8.0
 
 
-def sessions(*groups: int, **fields: Any) -> Plan:
+def sessions(*groups: int, handler_s: float = HANDLER_S, **fields: Any) -> Plan:
     """Messages of these sessions at time 0; one receiver, calls of a sixteenth of a second, handlers of 1 s."""
     fixed: dict[str, Any] = {
         "seed": 1,
@@ -52,7 +48,7 @@ def sessions(*groups: int, **fields: Any) -> Plan:
         "session_idle_s": IDLE_S,
         "accept_wait_s": 60.0,
         "tables": tables(
-            service=Constant(value=HANDLER_S),
+            service=Constant(value=handler_s),
             receive=Constant(value=TRIP_S),
             settle=Constant(value=TRIP_S),
             renew=Constant(value=TRIP_S),
@@ -185,93 +181,97 @@ def test_a_consumer_that_drains_closes_its_session_when_its_handlers_have_ended(
     assert (rows.messages["state"] == MESSAGE_COMPLETED).all()
 
 
-def queue(**changes: Any) -> Scenario:
-    """Ten receivers for sessions of one message each, of which more wait than they can have; with the changes."""
-    base: dict[str, Any] = {
-        "arrivals": {"kind": "burst_at_once", "messages": 1000},
-        "service_time": {"family": "constant", "mean_s": 0.05},
-        "groups": {"kind": "own"},
-        "queue": {"provider": "servicebus", "tier": "premium", "requires_session": True},
-        "consumers": {"client": "azure-processor", "workers": 10},
-        "horizon_s": 3600.0,
-    }
-    return Scenario(**{**base, **changes})
+def test_a_lock_of_a_session_ends_where_its_last_renewal_left_it(engine: str) -> None:
+    """The renewals move the end of the lock of what is in hand, and are counted with it."""
+    plan = sessions(A, lock_s=0.25, renews_sessions=True, renew_after_s=0.125, renew_max_s=0.5, horizon_s=3.0)
+    rows = run(engine, plan)
+    renewed_s = rows.calls["end_s"][rows.calls["op"] == OP_RENEW]
+    late = rows.deliveries[0]
+    within = renewed_s[renewed_s < late["lock_end_s"]]
+    assert late["renewals"] == within.size > 1
+    assert late["lock_end_s"] == within.max() + 0.25
 
 
-def test_ten_receivers_have_ten_short_sessions_a_minute(engine: str) -> None:
-    """Each waits 60 s for a second message before it takes the next session (Azure/azure-sdk-for-net#21106)."""
-    scenario = queue()
-    done = simulate(scenario, engine=engine).messages["state"] == MESSAGE_COMPLETED  # type: ignore[arg-type]
-    assert np.count_nonzero(done) == pytest.approx(600, rel=0.05)
-    found = capacity_of(setup_of(scenario))
-    assert found.ceilings[0].resource == "sessions"
-    assert found.per_s == pytest.approx(10.0 / 60.0, rel=0.05)
+def test_a_receiver_whose_lock_is_lost_takes_the_next_session_at_once(engine: str) -> None:
+    """It has learned of the loss when it is through with what it has, and does not wait for more of the session."""
+    rows = run(engine, sessions(A, lock_s=0.5, horizon_s=5.0))
+    first, second = rows.deliveries[:2]
+    settled_s = first["finished_s"] + TRIP_S
+    assert second["received_s"] - settled_s == 3.0 * TRIP_S
 
 
-def test_the_busiest_session_bounds_the_capacity(engine: str) -> None:
-    """One session of one call at a time carries a message per receive, handler and settlement."""
-    scenario = queue(groups={"kind": "even", "count": 1}, horizon_s=30.0)
-    found = capacity_of(setup_of(scenario))
-    assert found.ceilings[0].resource == "groups"
-    done_s = simulate(scenario, engine=engine).messages["left_s"]  # type: ignore[arg-type]
-    assert np.count_nonzero(done_s < 30.0) == pytest.approx(30.0 * found.per_s, rel=0.1)
+def test_a_receiver_is_told_when_its_lock_ends_while_it_has_nothing_in_hand(engine: str) -> None:
+    """The broker ends the link half a trip later, and the next session is asked for, not only after the timeout."""
+    rows = run(engine, sessions(A, B, lock_s=4.0, **due_at(0.0, 2.0)))
+    told_s = 0.5 * TRIP_S + 4.0 + 0.5 * TRIP_S
+    assert rows.deliveries[1]["received_s"] == told_s + 3.0 * TRIP_S
 
 
-def test_a_session_may_have_several_calls_at_a_time(engine: str) -> None:
-    """With two calls in each of two sessions four messages are handled at once, and two sessions are held."""
-    two = {"client": "azure-processor", "workers": 4, "sessions": 2}
-    result = simulate(queue(groups={"kind": "even", "count": 8}, consumers=two, horizon_s=5.0), engine=engine)  # type: ignore[arg-type]
-    assert result.states["busy_workers"].max() == 4
-    at = result.deliveries["started_s"] < 1.0
-    assert np.unique(result.messages["group"][result.deliveries["message"][at]]).size == 2
+def test_a_renewal_that_comes_too_late_tells_of_the_loss_too(engine: str) -> None:
+    """The call is a row with the lost lock, while a handler works in vain; no other follows in that session."""
+    plan = sessions(
+        A, lock_s=0.5, renews_sessions=True, renew_after_s=0.625, renew_max_s=100.0, horizon_s=1.5
+    )
+    calls = run(engine, plan).calls
+    renewals = calls[calls["op"] == OP_RENEW]
+    assert renewals["outcome"].tolist() == [CALL_LOCK_LOST]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"groups": None}, "belongs to one"),
-        ({"consumers": {"workers": 2}}, "only azure-processor and azure-functions are simulated"),
-        ({"consumers": {"client": "azure-processor", "workers": 4, "sessions": 3}}, "divides workers"),
-        (
-            {"consumers": {"client": "azure-processor", "workers": 4, "credit_returned": "taken"}},
-            "leave it out",
-        ),
-        ({"failures": {"on_failure": "lock_expiry"}}, "on_failure: abandon"),
-        (
-            {
-                "queue": {"provider": "servicebus", "tier": "premium"},
-                "consumers": {"workers": 2, "sessions": 2},
-            },
-            "no sessions",
-        ),
-    ],
-)
-def test_settings_that_contradict_sessions_are_errors(changes: dict[str, Any], message: str) -> None:
-    """Each says what to write instead."""
-    with pytest.raises(ScenarioError, match=message):
-        queue(**changes)
+def test_a_renewal_that_is_refused_is_followed_by_the_next(engine: str) -> None:
+    """During an outage a renewal fails; the one after it keeps the lock, which was long enough for both."""
+    outage = {"outage_start_s": np.array([1.0]), "outage_end_s": np.array([1.5])}
+    renews: dict[str, Any] = {"renews_sessions": True, "renew_after_s": 1.0, "renew_max_s": 100.0}
+    rows = run(engine, sessions(A, handler_s=10.0, lock_s=3.0, **renews, **outage))
+    outcomes = rows.calls["outcome"][rows.calls["op"] == OP_RENEW]
+    assert outcomes[0] == CALL_FAILED
+    assert (outcomes[1:8] == CALL_OK).all()
+    assert rows.messages["state"][0] == MESSAGE_COMPLETED
 
 
-def test_the_laws_of_sessions_find_what_breaks_them() -> None:
-    """Two consumers in one session at a time, and messages of one out of order, are found."""
-    many = {"client": "azure-processor", "workers": 1, "instances": 2}
-    good = simulate(queue(groups={"kind": "even", "count": 2}, consumers=many, horizon_s=20.0))
-    assert check(good) == []
+def test_a_session_that_is_closed_is_not_renewed(engine: str) -> None:
+    """Closed before its first renewal was due, it never has one."""
+    plan = sessions(A, renews_sessions=True, renew_after_s=1.0 + IDLE_S + 1.0, renew_max_s=100.0)
+    calls = run(engine, plan).calls
+    assert OP_RENEW not in calls["op"]
 
-    def broken(change: Callable[[Table], None]) -> str:
-        deliveries = good.deliveries.copy()
-        change(deliveries)
-        return " ".join(check(replace(good, deliveries=deliveries)))
 
-    group = good.messages["group"][good.deliveries["message"]]
-    first, second = np.flatnonzero(group == 0)[:2]
+def test_a_receiver_that_asks_again_has_one_session_at_a_time(engine: str) -> None:
+    """After a wish that came to nothing it takes the sessions that then come one after the other."""
+    rows = run(engine, sessions(A, B, **due_at(70.0, 70.0)))
+    first, second = rows.deliveries
+    assert handled(rows) == [0, 1]
+    assert second["received_s"] - first["settled_s"] == IDLE_S + 3.0 * TRIP_S
 
-    def shared(deliveries: Table) -> None:
-        deliveries["consumer"][second] = 1 - deliveries["consumer"][second]
-        deliveries["locked_s"][second] = deliveries["lock_end_s"][first] - 0.01
 
-    def swapped(deliveries: Table) -> None:
-        deliveries["message"][[first, second]] = deliveries["message"][[second, first]]
+def test_what_comes_into_the_session_of_a_killed_consumer_waits_for_its_lock(engine: str) -> None:
+    """A receiver that waits for a session does not get one whose lock still stands."""
+    plan = sessions(A, A, lock_s=20.0, consumers=2, **told_to_stop(0.5, grace_s=0.0), **due_at(0.0, 2.0))
+    rows = run(engine, plan)
+    assert (rows.deliveries["locked_s"][1:] >= rows.deliveries["lock_end_s"][0]).all()
+    assert rows.deliveries["message"][1:].tolist() == [0, 1]
 
-    assert "before all locks of the one before had ended" in broken(shared)
-    assert "the next one is of an older message" in broken(swapped)
+
+def test_a_consumer_that_drains_asks_for_no_session(engine: str) -> None:
+    """Told to stop while it waits for one, it gets none of those that come later; the other consumer does."""
+    plan = sessions(A, consumers=2, **told_to_stop(1.0, grace_s=30.0), **due_at(2.0))
+    rows = run(engine, plan)
+    assert rows.deliveries["consumer"].tolist() == [1]
+
+
+def test_a_session_whose_message_has_expired_is_closed_all_the_same(engine: str) -> None:
+    """Its only message outlives its retention before the receiver has credit for it: the idle timeout still runs."""
+    retention_s = 1.0 * TRIP_S
+    rows = run(engine, sessions(A, B, retention_s=retention_s, **due_at(0.0, 9.0)))
+    assert rows.messages["state"].tolist() == [MESSAGE_EXPIRED, MESSAGE_COMPLETED]
+
+
+def test_a_kill_takes_nothing_of_others_while_a_session_is_on_its_way(engine: str) -> None:
+    """What another consumer has in hand, however much it is, is not lost with one that is about to have a session."""
+    asks_again_s = 2.0 * TRIP_S + HANDLER_S + TRIP_S + IDLE_S + 1.5 * TRIP_S
+    many = [B] * 3000
+    plan = sessions(A, *many, 2, in_hand_limit=4096, consumers=2, horizon_s=11.0,
+        **told_to_stop(asks_again_s + 0.25 * TRIP_S, grace_s=0.0), **due_at(*[0.0] * 3001, 5.0))  # fmt: skip
+    rows = run(engine, plan)
+    others = rows.deliveries[rows.deliveries["consumer"] == 1]
+    assert others.size == 3000
+    assert DELIVERY_LOST not in others["outcome"]

@@ -335,8 +335,9 @@ def kill_receiver(w, receiver):  # type: ignore[no-untyped-def]
     p, s = w.plan, w.slots
     row = w.receivers[receiver]
     mask = w.buffer.shape[1] - 1
-    for place in range(row.head, row.tail):
-        lose(w, w.buffer[receiver, place & mask])
+    if p.hands_out != BY_SESSION:  # there all is lost already, and what is on its way need not be a message
+        for place in range(row.head, row.tail):
+            lose(w, w.buffer[receiver, place & mask])
     w.broker.buffered -= row.landed - row.head
     set_slot(w, s.requests + receiver, inf)
     if p.discipline != POLL:

@@ -40,12 +40,8 @@ from qtune.engine.kernel.receivers import (
 from qtune.engine.kernel.renewers import let_go, renewer_is_due, start_renewing
 from qtune.engine.kernel.scaler import begin_scaling, scaler_acts
 from qtune.engine.kernel.senders import end_lingering, open_door, sender_is_due
-from qtune.engine.kernel.sessions import (
-    session_lock_is_live,
-    session_lost,
-    session_renewal_is_due,
-    session_timer_is_due,
-)
+from qtune.engine.kernel.session_links import session_renewal_is_due, session_timer_is_due
+from qtune.engine.kernel.sessions import session_lock_is_live, session_lost
 from qtune.engine.kernel.source import admit, customer_is_due, next_due
 from qtune.engine.kernel.workers import (
     begin_settle,

@@ -49,7 +49,8 @@ from qtune.engine.kernel.polls import (
     window_begins,
     window_ends,
 )
-from qtune.engine.kernel.sessions import flow_arrives, match_sessions, session_lands, session_look
+from qtune.engine.kernel.session_links import session_lands, session_look
+from qtune.engine.kernel.sessions import flow_arrives, match_sessions
 from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, LINK_SLIDING, POLL
 from qtune.result import CALL_EMPTY, CALL_FAILED, CALL_OK, CALL_OVER_LIMIT, OP_RECEIVE
 

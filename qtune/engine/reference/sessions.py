@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from qtune.engine.reference.broker import Broker
     from qtune.engine.reference.consumer import Consumer
 
-GRANTED, NOTHING = -1, -2
-"""What the broker answers to a receiver that asks for a session; other numbers are deliveries."""
+GRANTED, NOTHING, LOST = -1, -2, -3
+"""What the broker tells a receiver: a session, none, or that the lock is lost; other numbers are deliveries."""
 
 
 class BySession(ByGroup):
@@ -113,7 +113,10 @@ class BySession(ByGroup):
 
     def lose(self, group: int) -> None:
         """The lock of a session has run out: what is in flight of it comes back, and counts as delivered."""
+        link = self.holders[group]
         self._free(group, counted=True)
+        if link is not None:
+            link.tell_lost()
 
     def close(self, group: int) -> None:
         """The holder gives a session up: what is in flight of it comes back uncounted."""
@@ -145,8 +148,8 @@ class BySession(ByGroup):
 class SessionLink(Link):
     """Asks for the next session, is pushed its messages, and closes it when for a while it has had nothing in hand.
 
-    ``session`` is the one that the broker knows it to hold; the client learns of a lost lock from the answer to a
-    settle or a renewal, and then closes the session as soon as it has nothing in hand.
+    ``session`` is the one that the broker knows it to hold; the client learns of a lost lock when the broker says so,
+    or from the answer to a settle or a renewal, and then closes the session as soon as it has nothing in hand.
     """
 
     def __init__(self, consumer: Consumer, number: int) -> None:
@@ -223,6 +226,8 @@ class SessionLink(Link):
             now_s = self.clock.now
             self.model.rows.add_call(self.asked_s, now_s, self.consumer.number, OP_RECEIVE, 0, CALL_EMPTY)
             self.ask_for_session(0.0)
+        elif self.holds and delivery == LOST:
+            self.learn_lost()
         elif self.holds:
             self.in_hand += 1
             self.timer.cancel()
@@ -254,6 +259,12 @@ class SessionLink(Link):
         """An answer says that the lock is lost."""
         self.lost = True
 
+    def learn_lost(self) -> None:
+        """The lock is lost, and nothing may be in hand any more."""
+        self.lost = True
+        if self.in_hand == 0 and self.holds:
+            self.close_session()
+
     def renew_later(self) -> None:
         """Renew the session's lock when it is time, if that is not too late."""
         due_s = self.clock.now + self.plan.renew_after_s
@@ -278,9 +289,7 @@ class SessionLink(Link):
         now_s = self.clock.now
         self.model.rows.add_call(self.renewal_s, now_s, self.consumer.number, OP_RENEW, count, outcome)
         if outcome == CALL_LOCK_LOST:
-            self.lost = True
-            if self.in_hand == 0 and self.holds:
-                self.close_session()
+            self.learn_lost()
             return
         if outcome == CALL_OK and self.session is not None:
             self.line.renew(self.session)
@@ -312,6 +321,11 @@ class SessionLink(Link):
         self.session = group
         self.timer.cancel()
         self.pushes.put(self.clock.now + self.half_s, GRANTED)
+
+    def tell_lost(self) -> None:
+        """The lock has run out, and the broker ends the link (``session-lock-lost``)."""
+        if not self.closed:
+            self.pushes.put(self.clock.now + self.half_s, LOST)
 
     def push_delivery(self, delivery: int) -> None:
         """The broker sends one message down the link."""
