@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import pbkdf2_hmac
 from statistics import median
 from typing import Any
@@ -13,16 +14,19 @@ import lean_simpy
 import numpy as np
 from lean_simpy import Outcome
 from measure import Row, Spread, agreement, cpu_s, rate, ratios, short, take_turns
-from plans import SCENARIOS, MessageModel, fleet, message_plan
+from plans import SCENARIOS, MessageModel, fleet, message_plan, plan_of_everything
 from rows import outcome_of
 
 from qtune.engine.kernel import run as run_kernel
+from qtune.engine.plan import Plan
 from qtune.engine.reference import run as run_reference
+from qtune.result import CALL_THROTTLED
 
 Tables = tuple[np.ndarray[Any, np.dtype[Any]], ...]
 Engine = Callable[[Any], Tables]
 
 BARS = {"base": 120.0, "backlog": 145.0}
+BAR_TOGETHER = 60.0
 BAR_THREADS = 1.8
 
 
@@ -43,11 +47,11 @@ def _bits(column: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[An
     return column.view(np.int64 if column.itemsize == 8 else np.int32)
 
 
-def on(engine: Engine, model: MessageModel, messages: int, kept: dict[int, Tables]) -> Callable[[int], float]:
-    """A contender: CPU seconds a message of an engine; the last rows of each seed stay in ``kept``."""
+def on(engine: Engine, plan_of: Callable[[int], Plan], kept: dict[int, Tables]) -> Callable[[int], float]:
+    """A contender: CPU seconds a message of an engine on the plan of each seed; the last rows stay in ``kept``."""
 
     def timed(number: int) -> float:
-        plan = message_plan(model, messages, number)
+        plan = plan_of(number)
         kept.clear()
         spent_s = cpu_s(lambda: kept.update({number: engine(plan)}))
         return spent_s / len(kept[number][0])
@@ -77,7 +81,8 @@ def _against_simpy(model: MessageModel, messages: int, rounds: int) -> list[Row]
     lean: list[Outcome] = []
     ours: list[Outcome] = []
     identical: list[bool] = []
-    reference = on(run_reference, model, messages, reference_rows)
+    plan_of = partial(message_plan, model, messages)
+    reference = on(run_reference, plan_of, reference_rows)
 
     def reference_checked(number: int) -> float:
         spent_s = reference(number)
@@ -86,7 +91,7 @@ def _against_simpy(model: MessageModel, messages: int, rounds: int) -> list[Row]
         return spent_s
 
     contenders = {
-        "kernel": on(run_kernel, model, messages, kernel_rows),
+        "kernel": on(run_kernel, plan_of, kernel_rows),
         "reference": reference_checked,
         "lean SimPy": on_lean(model, messages, lean),
     }
@@ -117,9 +122,9 @@ def compare_fleets(quick: bool, full: bool) -> list[Row]:
     sizes = {8: 20_000, 64: 40_000, 512: 80_000} if quick else {8: 40_000, 64: 80_000, 512: 160_000}
     contenders: dict[str, Callable[[int], float]] = {}
     for instances, messages in sizes.items():
-        model = fleet(instances)
-        contenders[f"kernel {instances}"] = on(run_kernel, model, messages, {})
-        contenders[f"reference {instances}"] = on(run_reference, model, messages, {})
+        plan_of = partial(message_plan, fleet(instances), messages)
+        contenders[f"kernel {instances}"] = on(run_kernel, plan_of, {})
+        contenders[f"reference {instances}"] = on(run_reference, plan_of, {})
     costs = take_turns(contenders, rounds, often={f"kernel {instances}": 3 for instances in sizes})
     advantage = {
         instances: [
@@ -145,6 +150,53 @@ def compare_fleets(quick: bool, full: bool) -> list[Row]:
             )
         )
     return rows
+
+
+def compare_together(quick: bool, full: bool) -> list[Row]:
+    """The kernel against the reference with sessions, credits that throttle and a scaler, all in one plan."""
+    messages, rounds = (15_000, 3) if quick else (60_000, 5)
+    kernel_rows: dict[int, Tables] = {}
+    reference_rows: dict[int, Tables] = {}
+    identical: list[bool] = []
+    plan_of = partial(plan_of_everything, messages)
+    reference = on(run_reference, plan_of, reference_rows)
+
+    def reference_checked(number: int) -> float:
+        spent_s = reference(number)
+        identical.append(same(kernel_rows[number], reference_rows[number]))
+        return spent_s
+
+    kernel = on(run_kernel, plan_of, kernel_rows)
+    costs = take_turns({"kernel": kernel, "reference": reference_checked}, rounds, often={"kernel": 5})
+    spread = ratios(costs, "reference", "kernel")
+    return [
+        Row(
+            what="kernel / reference, sessions, credits and KEDA",
+            bar=f"{BAR_TOGETHER:g}x",
+            measured=spread.text("x"),
+            met=spread.middle >= BAR_TOGETHER,
+            command="python benchmarks/run.py together",
+            notes=(
+                f"{rate(costs, 'kernel')} against {rate(costs, 'reference')}",
+                f"rows identical in {sum(identical)} of {len(identical)} runs",
+                happened(kernel_rows[rounds]),
+            ),
+        )
+    ]
+
+
+def happened(rows: Tables) -> str:
+    """How much of what the plan has switched on took place."""
+    messages, deliveries, calls, states = rows
+    held = deliveries[np.lexsort((deliveries["locked_s"], messages["group"][deliveries["message"]]))]
+    group = messages["group"][held["message"]]
+    moved = (group[1:] == group[:-1]) & (held["consumer"][1:] != held["consumer"][:-1])
+    throttled = np.count_nonzero(calls["outcome"] == CALL_THROTTLED)
+    consumers = states["consumers"]
+    return (
+        f"{np.count_nonzero(moved)} sessions went from one instance to another, {throttled} calls were throttled, and "
+        f"there were {consumers.min()} to {consumers.max()} instances"
+    )
 
 
 def compare_threads(quick: bool, full: bool) -> list[Row]:

@@ -11,6 +11,8 @@ import numpy as np
 from qtune.distributions import Constant, Distribution, Exponential, Lognormal
 from qtune.engine import streams
 from qtune.engine.plan import LINK_SLIDING, POLL, Plan
+from qtune.engine.planning import make_plan
+from qtune.scenario import Scenario
 
 NEVER_S: Final = 1e9
 NOTHING: Final = Constant(value=0.0)
@@ -105,6 +107,33 @@ def message_plan(model: MessageModel, messages: int, seed: int) -> Plan:
             Lognormal(mean=model.settle_mean_s, cv=model.settle_cv),
         ),
     )
+
+
+def plan_of_everything(messages: int, seed: int) -> Plan:
+    """A standard namespace of Service Bus with sessions, whose credits run out in bursts, before pods that KEDA scales."""
+    mean_per_s = 300.0
+    scenario = Scenario(
+        arrivals={
+            "kind": "piecewise",
+            "segments": [{"for_s": 20.0, "rate_per_s": 150.0}, {"for_s": 10.0, "rate_per_s": 600.0}],
+            "repeat": True,
+        },
+        groups={"kind": "even", "count": 400},
+        service_time={"family": "lognormal", "mean_s": 0.1, "cv": 0.8},
+        producers={"senders": 64},
+        queue={"provider": "servicebus", "tier": "standard", "requires_session": True, "settle_credits": 1},
+        consumers={
+            "client": "azure-processor",
+            "instances": 16,
+            "workers": 8,
+            "session_idle_timeout_s": 1.0,
+            "renewal": {"max_s": 300.0},
+        },
+        failures={"rate": 0.02},
+        scaling={"kind": "keda", "min_instances": 4, "messages": 50.0, "scale_down_window_s": 30.0},
+        horizon_s=messages / mean_per_s,
+    )
+    return make_plan(scenario, seed)
 
 
 SERVERS: Final = 8

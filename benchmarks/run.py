@@ -14,6 +14,7 @@ from measure import Row, table
 BENCHMARKS: dict[str, tuple[str, str, str]] = {
     "reference": ("engines", "compare_reference", "kernel against SimPy, same rows"),
     "fleets": ("engines", "compare_fleets", "the same with 8, 64 and 512 instances"),
+    "together": ("engines", "compare_together", "the same with sessions, throttling and autoscaling"),
     "threads": ("engines", "compare_threads", "two replications on two threads"),
     "cimba": ("peers", "compare_cimba", "kernel against cimba, message model"),
     "queue": ("peers", "compare_queue", "kernel against cimba and Ciw, M/M/8"),
