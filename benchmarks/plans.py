@@ -110,7 +110,7 @@ def message_plan(model: MessageModel, messages: int, seed: int) -> Plan:
 
 
 def plan_of_everything(messages: int, seed: int) -> Plan:
-    """A standard namespace of Service Bus with sessions, whose credits run out in bursts, before pods that KEDA scales."""
+    """A standard namespace of Service Bus with sessions, short of credits now and then, and pods that KEDA scales."""
     mean_per_s = 300.0
     scenario = Scenario(
         arrivals={
