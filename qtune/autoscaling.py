@@ -40,7 +40,8 @@ class ScalingRule:
     """What a scaler does, in neutral words.
 
     every_s: how often it sets the number of instances. target: messages that each instance is to have.
-    counts_in_flight: whether messages that a consumer has locked count.
+    counts_in_flight: whether messages that a consumer has locked count. counts_groups: what counts is not messages but
+        the groups that have any.
     tolerance: nothing changes while the messages of each instance are so near to the target, as a share of it.
     up_window_s, down_window_s: it adds instances only to what was wanted all that time, and removes only what was never
         wanted in that time.
@@ -54,6 +55,7 @@ class ScalingRule:
     every_s: float
     target: float
     counts_in_flight: bool
+    counts_groups: bool = False
     tolerance: float = 0.0
     up_window_s: float = 0.0
     down_window_s: float = 0.0
@@ -108,7 +110,7 @@ class Scaling(Record):
         rule, steps = self.rule("sqs", 1), 8
         return rule.poll_s + self.metric_lag_s + rule.up_window_s + steps * rule.every_s + self.start_up_s
 
-    def rule(self, provider: str, batch: int) -> ScalingRule:
+    def rule(self, provider: str, batch: int, in_sessions: bool = False) -> ScalingRule:
         """What it does, at this provider, where a receive brings up to ``batch`` messages."""
         raise AssertionError("each kind of scaler has its own rule")
 
@@ -132,9 +134,11 @@ class Keda(Scaling):
     ``scale_up_share`` of the pods or ``scale_up_pods`` at a time, and removes no more pods than the highest number that
     was wanted within ``scale_down_window`` allows.
 
-    messages: queueLength of aws-sqs-queue, messageCount of azure-servicebus.
+    messages: queueLength of aws-sqs-queue, messageCount of azure-servicebus. groups: not messages are counted, but open
+        groups or sessions, so many for each pod. KEDA's scalers of queues do not count these (kedacore/keda#1479): it
+        takes a metric of one's own, which is assumed to count groups with messages in flight too.
     scale_on_in_flight: whether messages in flight count; None: as the scaler of the provider does, which is yes for
-        SQS and no for Service Bus.
+        SQS and for groups, and no for Service Bus.
     idle_instances: idleReplicaCount, the pods of a fleet that sleeps although its fewest are more; None: no fleet with
         a fewest above 0 sleeps. Above 0 the autoscaler goes back to the fewest at its next look, so the two fight.
     fallback: what it does while the queue cannot be read, as in an outage; None: nothing, the fleet stays as it is.
@@ -143,6 +147,7 @@ class Keda(Scaling):
     kind: Literal["keda"] = "keda"
     min_instances: CountOrZero = 0
     messages: PositiveNumber = 5.0
+    groups: PositiveNumber | None = None
     activation: NumberOrZero = 0.0
     polling_interval_s: PositiveSeconds = 30.0
     cooldown_s: Seconds = 300.0
@@ -158,13 +163,16 @@ class Keda(Scaling):
     providers = ("sqs", "servicebus")
     why = f"{_KEDA}; {_HPA}"
 
-    def rule(self, provider: str, batch: int) -> ScalingRule:
+    def rule(self, provider: str, batch: int, in_sessions: bool = False) -> ScalingRule:
         """The autoscaler's, with KEDA's watch where the fleet may sleep."""
-        in_flight = provider == "sqs" if self.scale_on_in_flight is None else self.scale_on_in_flight
+        in_flight = self.scale_on_in_flight
+        if in_flight is None:
+            in_flight = self.groups is not None or provider == "sqs"
         return ScalingRule(
             every_s=self.sync_s,
-            target=self.messages,
+            target=self.messages if self.groups is None else self.groups,
             counts_in_flight=in_flight,
+            counts_groups=self.groups is not None,
             tolerance=self.tolerance,
             up_window_s=self.scale_up_window_s,
             down_window_s=self.scale_down_window_s,
@@ -206,7 +214,7 @@ class TargetTracking(Scaling):
     providers = ("sqs",)
     why = _TRACKING
 
-    def rule(self, provider: str, batch: int) -> ScalingRule:
+    def rule(self, provider: str, batch: int, in_sessions: bool = False) -> ScalingRule:
         """It may add any number at once, and counts visible messages only."""
         return ScalingRule(
             every_s=self.every_s,
@@ -221,24 +229,26 @@ class TargetTracking(Scaling):
 class FunctionsTarget(Scaling):
     """Target-based scaling of Azure Functions: messages over the executions of each instance, four more at a time.
 
-    executions: target executions of each instance: maxConcurrentCalls (16), maxConcurrentSessions (8) or
-        maxMessageBatchSize (1,000). every_s: assumed. scale_in_after_s: assumed; nothing is stated.
+    executions: target executions of each instance: maxConcurrentCalls, maxConcurrentSessions or maxMessageBatchSize
+        (1,000). None: 8 on a queue with sessions, and 16 on any other. every_s: assumed. scale_in_after_s: assumed;
+        nothing is stated.
     """
 
     kind: Literal["functions"] = "functions"
     min_instances: CountOrZero = 0
-    executions: PositiveNumber = 16.0
+    executions: PositiveNumber | None = None
     every_s: PositiveSeconds = 30.0
     scale_in_after_s: Seconds = 0.0
     grace_s: PositiveSeconds | None = 600.0
     providers = ("servicebus",)
     why = _FUNCTIONS
 
-    def rule(self, provider: str, batch: int) -> ScalingRule:
-        """At most four more at a time."""
+    def rule(self, provider: str, batch: int, in_sessions: bool = False) -> ScalingRule:
+        """At most four more at a time; with sessions it still counts messages."""
+        default = 8.0 if in_sessions else 16.0
         return ScalingRule(
             every_s=self.every_s,
-            target=self.executions,
+            target=self.executions or default,
             counts_in_flight=False,
             down_window_s=self.scale_in_after_s,
             up_count=4,
@@ -263,7 +273,7 @@ class LambdaPollers(Scaling):
     providers = ("sqs",)
     why = _LAMBDA
 
-    def rule(self, provider: str, batch: int) -> ScalingRule:
+    def rule(self, provider: str, batch: int, in_sessions: bool = False) -> ScalingRule:
         """A batch of messages for each, 300 more at a time."""
         return ScalingRule(every_s=self.every_s, target=float(batch), counts_in_flight=True, up_count=300)
 
@@ -294,6 +304,13 @@ def scaling_fits(scenario: Any) -> Iterator[Complaint]:
         )
         yield Complaint(path="scaling.min_instances", message=message)
     given = scaling.model_fields_set
+    if isinstance(scaling, Keda) and scaling.groups is not None:
+        if "messages" in given:
+            message = "groups are counted instead of messages: leave one of them out"
+            yield Complaint(path="scaling.messages", message=message)
+        if scenario.semantics().hands_out == "by age":
+            message = "this queue hands out whatever its groups are: use messages, or a queue with groups or sessions"
+            yield Complaint(path="scaling.groups", message=message)
     if "start_instances" in given and not scaling.min_instances <= scaling.starts_with <= most:
         message = (
             f"this must be between min_instances ({scaling.min_instances}) and consumers.instances ({most})"

@@ -101,7 +101,7 @@ FROM_ROWS = {
     *("group by group by poll", "several of a group in one receive"),
     *("held up by its group", "comes back to its group", "order kept by a buffer"),
     *("ended when drained", "killed after its grace", "left locked by a link"),
-    *("scaled out", "scaled in", "asleep", "a start awaited"),
+    *("scaled out", "scaled in", "asleep", "a start awaited", "scaled by groups"),
     *("session by session", "a session's lock renewed", "a session changes hands", "lost with its session"),
 }
 
@@ -291,6 +291,7 @@ def _from_scaler(plan: Plan, result: Result) -> set[str]:
     paid = np.diff(result.states["instance_s"]) / np.diff(result.states["time_s"])
     found = {
         "scaled out": bool((changes > 0).any()),
+        "scaled by groups": plan.scale_groups and bool((changes != 0).any()),
         "scaled in": bool((changes < 0).any()),
         "asleep": plan.scale_poll_s > 0.0 and bool((count == 0).any()),
         "scaled by a fallback": _needs_its_fallback(plan, result),

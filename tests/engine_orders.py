@@ -74,6 +74,7 @@ def _by_session(pick: Pick, plan: Plan) -> Plan:
         session_idle_s=pick(1.0, 0.05, 0.3, 10.0),
         accept_wait_s=pick(60.0, 1.0),
         renewers=0,
+        scale_groups=pick(False, True),
         renews_sessions=pick(False, True),
         renew_after_s=pick(0.5, 0.66) * plan.lock_s,
         renew_max_s=pick(NEVER_S, 3.0 * plan.lock_s),
@@ -87,7 +88,14 @@ def _by_group(pick: Pick, plan: Plan) -> Plan:
     keeps = pick(True, True, False) and plan.discipline != LINK_BURST
     by_group = pick(True, True, False)
     of_broker: Fields = (
-        {"hands_out": BY_GROUP, "accepts_late": False, "short_poll_steps": 0} if by_group else {}
+        {
+            "hands_out": BY_GROUP,
+            "accepts_late": False,
+            "short_poll_steps": 0,
+            "scale_groups": pick(False, True),
+        }
+        if by_group
+        else {}
     )
     few: Fields = {"grouping": DRAWN_GROUPS, "group_ends": np.array((0.25, 0.5, 1.0))}
     return replace(

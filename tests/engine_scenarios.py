@@ -51,7 +51,7 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
         producers=_producers(pick, provider, service_s),
         queue=queue,
         consumers={"instances": instances, "workers": workers, "cores": pick(1, 1, 2), **consumers},
-        scaling=_scaler(pick, provider, instances, horizon_s),
+        scaling=_scaler(pick, queue, instances, horizon_s),
         faults=_faults(pick, provider, rate_per_s, horizon_s)
         + pick((), (), (_end(pick, instances, horizon_s),)),
         horizon_s=horizon_s,
@@ -121,8 +121,9 @@ def _faults(pick: Pick, provider: str, rate_per_s: float, horizon_s: float) -> t
     return tuple(pick((), (pause,), (throttling,), (pause, throttling), (outage,), (slow,), *lines))
 
 
-def _scaler(pick: Pick, provider: str, instances: int, horizon_s: float) -> Section | None:
+def _scaler(pick: Pick, queue: Section, instances: int, horizon_s: float) -> Section | None:
     """A scaler of the provider's, in a hurry."""
+    provider = queue["provider"]
     if provider == "memory" or instances == 1 or pick(True, True, False):
         return None
     every_s, kill = 0.04 * horizon_s, pick({}, {"on_scale_in": "kill"}, {"grace_s": 0.3})
@@ -136,7 +137,9 @@ def _scaler(pick: Pick, provider: str, instances: int, horizon_s: float) -> Sect
         )
         sleeps["fallback"] = pick(None, {"failure_threshold": pick(0, 1), "replicas": instances})
         window_s = {"sync_s": every_s, "scale_down_window_s": pick(0.0, 3.0 * every_s)}
-        return {"kind": kind, "messages": pick(1.0, 4.0), **window_s, **sleeps, **shared}
+        grouped = queue.get("type") == "fifo" or "requires_session" in queue
+        target = pick({"messages": 1.0}, {"messages": 4.0}, {"groups": 1.0} if grouped else {"messages": 2.0})
+        return {"kind": kind, **target, **window_s, **sleeps, **shared}
     if provider == "servicebus":
         return {"kind": "functions", "executions": 2.0, "every_s": every_s, "start_instances": 1, **shared}
     after_s = {"scale_out_after_s": 2.0 * every_s, "scale_in_after_s": 3.0 * every_s}

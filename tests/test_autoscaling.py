@@ -65,6 +65,12 @@ def test_functions_add_four_instances_at_a_time() -> None:
     assert steps == 16
 
 
+def test_functions_want_an_instance_for_eight_messages_of_sessions_or_sixteen_others() -> None:
+    """maxConcurrentSessions is 8 by default and maxConcurrentCalls 16, unless the target executions are given."""
+    assert [FunctionsTarget().rule("servicebus", 1, sessions).target for sessions in (True, False)] == [8, 16]
+    assert FunctionsTarget(executions=1000.0).rule("servicebus", 1, True).target == 1000
+
+
 def test_what_was_wanted_lately_holds_a_number() -> None:
     """A number moves into what was wanted lately: up to the lowest of it, down to the highest, or not at all."""
     assert [settled(5, low, high) for low, high in ((7, 9), (1, 3), (2, 8))] == [7, 3, 5]
@@ -87,6 +93,7 @@ def test_a_fleet_with_an_idle_count_sleeps_below_its_fewest() -> None:
 def test_the_scalers_count_different_messages() -> None:
     """KEDA counts messages in flight of SQS and not of Service Bus; AWS counts visible ones; Lambda all."""
     assert [Keda().rule(provider, 1).counts_in_flight for provider in ("sqs", "servicebus")] == [True, False]
+    assert Keda(groups=1.0).rule("servicebus", 1).counts_in_flight is True
     assert Keda(scale_on_in_flight=False).rule("sqs", 1).counts_in_flight is False
     assert TargetTracking(backlog=100.0).rule("sqs", 1).counts_in_flight is False
     assert LambdaPollers().rule("sqs", 10).counts_in_flight is True

@@ -23,7 +23,8 @@ def scaling_findings(scenario: Scenario, setup: Setup) -> Iterator[Finding]:
     scaling = scenario.scaling
     if scaling is None:
         return
-    rule = scaling.rule(scenario.queue.provider, setup.behaviour.most_together)
+    in_sessions = setup.semantics.hands_out == "by session"
+    rule = scaling.rule(scenario.queue.provider, setup.behaviour.most_together, in_sessions)
     if rule.asleep:
         yield _two_thresholds(rule.asleep, scaling.min_instances)
     grace_s = scaling.lingers_s

@@ -272,6 +272,7 @@ class Plan:
     scale_poll_s: float = 0.0
     scale_lag_s: float = 0.0
     scale_in_flight: bool = False  # messages in flight count, too
+    scale_groups: bool = False  # not messages count, but groups that have any
     scale_target: float = 1.0
     scale_tolerance: float = 0.0
     scale_least: int = 0

@@ -295,7 +295,8 @@ def _scaling(scenario: Scenario) -> dict[str, Any]:
     scaling, most = scenario.scaling, scenario.consumers.instances
     if scaling is None:
         return {}
-    rule = scaling.rule(scenario.queue.provider, scenario.behaviour().most_together)
+    in_sessions = scenario.semantics().hands_out == "by session"
+    rule = scaling.rule(scenario.queue.provider, scenario.behaviour().most_together, in_sessions)
     return {
         "absent_at_start": most - min(scaling.starts_with, most),
         "start_up_s": scaling.start_up_s,
@@ -303,6 +304,7 @@ def _scaling(scenario: Scenario) -> dict[str, Any]:
         "scale_poll_s": rule.poll_s,
         "scale_lag_s": scaling.metric_lag_s,
         "scale_in_flight": rule.counts_in_flight,
+        "scale_groups": rule.counts_groups,
         "scale_target": rule.target,
         "scale_tolerance": rule.tolerance,
         "scale_least": scaling.min_instances,

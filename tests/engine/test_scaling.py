@@ -295,3 +295,39 @@ def test_messages_outlive_their_retention_while_no_consumer_runs(engine: str, tm
     away = np.count_nonzero((due_s > 10.01 * hour_s) & (due_s <= 60.01 * hour_s))
     expired = np.count_nonzero(result.messages["state"] == MESSAGE_EXPIRED)
     assert expired / away == pytest.approx(0.52, abs=1.5 / away)
+
+
+QUEUES_WITH_GROUPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "fifo": ({"provider": "sqs", "type": "fifo", "visibility_timeout_s": 600.0}, {"receive_wait_s": 20.0}),
+    "sessions": (
+        {"provider": "servicebus", "tier": "premium", "requires_session": True, "lock_duration_s": 300.0},
+        {"client": "azure-processor", "session_idle_timeout_s": 1.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", QUEUES_WITH_GROUPS)
+@pytest.mark.parametrize(
+    ("target", "most"), [({"messages": 5.0}, 10), ({"groups": 1.0}, 3), ({"groups": 2.0}, 2)]
+)
+def test_open_groups_can_be_counted_instead_of_messages(
+    engine: str, kind: str, target: dict[str, float], most: int
+) -> None:
+    """Three groups with 300 messages keep three pods busy: by messages there are ten, and by groups as many as work.
+
+    A group counts as long as a message of it is ready or in flight; when all are done, no pod is wanted but the least.
+    """
+    queue, client = QUEUES_WITH_GROUPS[kind]
+    scenario = Scenario(
+        arrivals={"kind": "burst_at_once", "messages": 300},
+        groups={"kind": "even", "count": 3},
+        service_time={"family": "constant", "mean_s": 0.7},
+        queue=queue,
+        consumers={"instances": 10, "workers": 1, **client},
+        scaling={"kind": "keda", "min_instances": 1, "tolerance": 0.0, "scale_down_window_s": 0.0, **target},
+        horizon_s=300.0,
+    )
+    result = simulate(scenario, engine=engine)  # type: ignore[arg-type]
+    assert result.states["consumers"].max() == most
+    assert result.states["busy_workers"].max() == min(3, most)
+    assert running(result, 299.0) == [1]

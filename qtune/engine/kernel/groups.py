@@ -154,6 +154,17 @@ def delivery_ended(w, message):  # type: ignore[no-untyped-def]
     open_group(w, group)
 
 
+@rare(0)
+def groups_with_messages(w):  # type: ignore[no-untyped-def]
+    """How many groups have a message that is ready, or one in flight where these count."""
+    count = 0
+    for place in range(len(w.groups)):
+        row = w.groups[place]
+        if row.head > 0 or (w.plan.scale_in_flight and (row.in_flight > 0 or row.first > 0)):
+            count += 1
+    return count
+
+
 @step
 def take_head(w, row):  # type: ignore[no-untyped-def]
     """Take the first ready message of a group."""

@@ -11,6 +11,7 @@ from qtune.engine import scaling
 from qtune.engine.kernel.calendar import set_slot
 from qtune.engine.kernel.compiled import apart, rare
 from qtune.engine.kernel.fleet import next_change, pay_up, stop
+from qtune.engine.kernel.groups import groups_with_messages
 from qtune.engine.kernel.limits import down_until_s
 from qtune.engine.plan import GONE, RUNNING, STARTING
 
@@ -47,7 +48,10 @@ def scaler_acts(w, now_s):  # type: ignore[no-untyped-def]
     p, b, row = w.plan, w.broker, w.scaler
     mask = len(w.look_s) - 1
     w.look_s[row.looks & mask] = now_s
-    w.look[row.looks & mask] = b.backlog + (b.in_flight if p.scale_in_flight else 0)
+    if p.scale_groups:
+        w.look[row.looks & mask] = groups_with_messages(w)
+    else:
+        w.look[row.looks & mask] = b.backlog + (b.in_flight if p.scale_in_flight else 0)
     if down_until_s(w, now_s) > 0.0:
         w.look[row.looks & mask] = UNKNOWN
     row.looks += 1

@@ -126,6 +126,16 @@ class ByGroup(Line):
         """Whether none of a group may be given now."""
         return self.in_flight[group] > 0
 
+    def is_in_flight(self, group: int) -> bool:
+        """Whether a message of a group is in flight."""
+        return self.in_flight[group] > 0
+
+    def with_messages(self, in_flight: bool) -> int:
+        """How many groups have a message that is ready, or one in flight where these count."""
+        return sum(
+            bool(ready) or (in_flight and self.is_in_flight(group)) for group, ready in self.ready.items()
+        )
+
     def _open(self, group: int) -> None:
         """Let receivers find a group, unless it is empty or closed."""
         if self.ready[group] and not self.is_closed(group):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtune.engine import scaling
 from qtune.engine.plan import GONE, RUNNING, STARTING
 from qtune.engine.reference.clock import Slot
+from qtune.engine.reference.lines import ByGroup
 
 if TYPE_CHECKING:
     from qtune.engine.reference.model import Model
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 class Scaler:
     """Acts at the multiples of two periods: to wake or put to sleep the whole fleet, and to set its number.
 
-    It reads the number of messages as it was ``scale_lag_s`` ago, or a little earlier: the newest of its own looks that
-    is as old. Before the first of these it does nothing. A look in an outage finds no number, and nothing follows from
-    it, unless there is a fallback.
+    It reads the number of messages, or of groups, as it was ``scale_lag_s`` ago, or a little earlier: the newest of its
+    own looks that is as old. Before the first of these it does nothing. A look in an outage finds no number, and nothing
+    follows from it, unless there is a fallback.
     """
 
     def __init__(self, model: Model) -> None:
@@ -53,9 +54,9 @@ class Scaler:
 
     def act(self) -> None:
         """Look; then wake the fleet or put it to sleep, and then set the number."""
-        now_s, broker = self.clock.now, self.model.broker
-        there = broker.backlog + (broker.in_flight if self.plan.scale_in_flight else 0)
-        self.looks.append((now_s, None if broker.limits.down_until_s(now_s) else there))
+        now_s = self.clock.now
+        down = self.model.broker.limits.down_until_s(now_s)
+        self.looks.append((now_s, None if down else self.count()))
         seen = [messages for at_s, messages in self.looks if at_s <= now_s - self.plan.scale_lag_s]
         polls, syncs = self.poll_s <= now_s, self.sync_s <= now_s
         self.polls, self.syncs = self.polls + polls, self.syncs + syncs
@@ -64,6 +65,14 @@ class Scaler:
         if seen and syncs:
             self.synchronize(seen[-1])
         self.slot.ring_at(self.next_s, self.act)
+
+    def count(self) -> int:
+        """What there is to do: messages, or groups that have any."""
+        broker, in_flight = self.model.broker, self.plan.scale_in_flight
+        if self.plan.scale_groups:
+            assert isinstance(broker.line, ByGroup)
+            return broker.line.with_messages(in_flight)
+        return broker.backlog + (broker.in_flight if in_flight else 0)
 
     def wake(self, messages: int) -> None:
         """A fleet without work sleeps after a while, and wakes when there is some."""

@@ -51,6 +51,10 @@ class BySession(ByGroup):
         """Whether somebody holds the session."""
         return group in self.holders
 
+    def is_in_flight(self, group: int) -> bool:
+        """Whether a message of the session is in flight."""
+        return bool(self.in_hand[group])
+
     def add(self, message: int) -> None:
         """At the end of its session, whose holder may have credit for it."""
         super().add(message)
