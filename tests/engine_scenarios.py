@@ -44,9 +44,9 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
     scenario = Scenario(
         arrivals=arrivals,
         service_time=_service_time(pick, service_s, arrivals["kind"]),
-        failures=failures | ({"on_failure": "abandon"} if "requires_session" in queue else {}),
+        failures=failures | ({"on_failure": "abandon"} if _has_sessions(queue) else {}),
         handler=handler,
-        groups=groups or (EVEN if queue.get("type") == "fifo" or "requires_session" in queue else None),
+        groups=groups or (EVEN if queue.get("type") == "fifo" or _has_sessions(queue) else None),
         downstream=_downstream(pick, workers / service_s),
         producers=_producers(pick, provider, service_s),
         queue=queue,
@@ -137,7 +137,7 @@ def _scaler(pick: Pick, queue: Section, instances: int, horizon_s: float) -> Sec
         )
         sleeps["fallback"] = pick(None, {"failure_threshold": pick(0, 1), "replicas": instances})
         window_s = {"sync_s": every_s, "scale_down_window_s": pick(0.0, 3.0 * every_s)}
-        grouped = queue.get("type") == "fifo" or "requires_session" in queue
+        grouped = queue.get("type") == "fifo" or _has_sessions(queue)
         target = pick({"messages": 1.0}, {"messages": 4.0}, {"groups": 1.0} if grouped else {"messages": 2.0})
         return {"kind": kind, **target, **window_s, **sleeps, **shared}
     if provider == "servicebus":
@@ -199,6 +199,7 @@ def _handler(pick: Pick, service_s: float, queue: Section, consumers: Section) -
         and not ordered
         and polling != "permits"
         and consumers.get("client") not in ("azure-processor", "azure-functions")
+        and not _has_sessions(queue)
     )
     if not can or pick(False, False, True):
         return {"takes": "message", "cpu_share": pick(0.0, 0.0, 0.4), **_breaker(pick, service_s)}
@@ -249,6 +250,12 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
             "persistence_s": pick(None, None, 0.1 * service_s),
             "message_ttl_s": pick(None, 10.0 * service_s),
         }
+        if pick(False, False, True):
+            own = {"lock_duration_s", "persistence_s"}
+            queue = {name: value for name, value in queue.items() if name not in own}
+            _, held = _with_sessions(pick, queue, shared, workers)
+            held = {name: value for name, value in held.items() if name not in ("client", "prefetch")}
+            return {"provider": provider, "session_lock_duration_s": lock_s, **queue}, held
         client = {
             "settle": pick("each", "concurrent"),
             "receive_wait_s": 1.0,
@@ -282,8 +289,12 @@ def _polling(pick: Pick, *, own_loops: bool) -> Section:
     return {"polling": kind, "receive_batch": batch}
 
 
+def _has_sessions(queue: Section) -> bool:
+    return "requires_session" in queue or "session_lock_duration_s" in queue
+
+
 def _with_sessions(pick: Pick, queue: Section, consumers: Section, workers: int) -> tuple[Section, Section]:
-    """The same with sessions, which only one client has."""
+    """The same with sessions, which only one client of Service Bus has."""
     renewal = consumers["renewal"] and {"max_s": consumers["renewal"]["max_s"]}
     held: Section = {
         "client": pick("azure-processor", "azure-functions"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtune.providers.base import Rule, modelled, not_modelled
+from qtune.providers.base import Rule, modelled
 
 _CRATE = "queue-runtime 0.1.0, in-memory provider, source"
 _SPEC = "queue-runtime 0.2.0, Performance Optimization, in-memory queues"
@@ -52,10 +52,10 @@ RULES: tuple[Rule, ...] = (
         _SPEC,
         setting="queue.persistence",
     ),
-    not_modelled(
-        "a session is locked for 5 min",
-        "queues are without sessions",
+    modelled(
+        "a session is locked as a whole, for 5 min; that one without a message for 1 s is closed is assumed",
         _CRATE,
+        setting="queue.session_lock_duration",
         as_of="2026-01",
     ),
 )

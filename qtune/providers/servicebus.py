@@ -21,8 +21,9 @@ from qtune.providers.rules import (
 )
 from qtune.providers.servicebus_functions import host_defaults, with_functions
 from qtune.providers.servicebus_rules import RULES
-from qtune.providers.servicebus_sessions import session_fields, sessions_go_with_the_queue
+from qtune.providers.servicebus_sessions import TRY_TIMEOUT_S, client_has_sessions, sessions_fit_the_queue
 from qtune.providers.servicebus_size import SIZES, room_of, sizes_fit_tier
+from qtune.providers.sessions import session_fields
 from qtune.records import Bytes, Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds, YesOrNo
 
 _QUOTAS = "Azure documentation, Service Bus quotas"
@@ -304,7 +305,8 @@ class ServiceBus(Provider):
         _fleet_fits_namespace,
         without_faults(drop_connections="the loss of a link is not simulated: use outage, or kill_consumers"),
         groups_go_with_the_queue(lambda queue: False),
-        sessions_go_with_the_queue,
+        sessions_fit_the_queue,
+        client_has_sessions,
     )
 
     def semantics(self, queue: Any) -> DeliverySemantics:
@@ -354,8 +356,8 @@ class ServiceBus(Provider):
         if traits.discipline == "link_burst":
             return _burst_behaviour(consumers, traits, shared)
         if queue.requires_session:
-            fields = {**shared, **session_fields(consumers)}
-            return ReceiveBehaviour(batch=1, wait_s=traits.receive_wait_s, **fields)
+            held = session_fields(consumers, idle_s=TRY_TIMEOUT_S, accept_wait_s=TRY_TIMEOUT_S)
+            return ReceiveBehaviour(wait_s=traits.receive_wait_s, **{**shared, **held})
         return _sliding_behaviour(consumers, traits, shared)
 
 

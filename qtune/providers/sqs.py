@@ -18,6 +18,7 @@ from qtune.providers.rules import (
     source_text,
     within,
 )
+from qtune.providers.sessions import sessions_go_with_the_queue
 from qtune.providers.sqs_lambda import LAMBDA_CHECKS, LAMBDA_LIMITS
 from qtune.providers.sqs_rules import RULES
 from qtune.records import Complaint, Count, Seconds
@@ -212,6 +213,9 @@ class Sqs(Provider):
         within("consumers.renewal.max_s", _BOUND["longest lock with renewals"]),
         _fleet_fits_in_flight,
         _connections_take_time,
+        sessions_go_with_the_queue(
+            lambda queue: False, "leave it out; message groups of a FIFO queue are no sessions"
+        ),
         groups_go_with_the_queue(lambda queue: queue.type == "fifo"),
         *LAMBDA_CHECKS,
     )

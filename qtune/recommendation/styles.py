@@ -69,7 +69,8 @@ class Style:
 def generated(scenario: Scenario, kept: frozenset[str]) -> Iterator[Style]:
     """Styles for the scenario's client, without asking whether its rules allow each."""
     traits = scenario.provider().clients[client_name(scenario)]
-    ways = list(_poll_ways(scenario, traits) if traits.discipline == "poll" else _link_ways(traits))
+    polls = traits.discipline == "poll" and scenario.behaviour().discipline == "poll"
+    ways = list(_poll_ways(scenario, traits) if polls else _link_ways(traits))
     for queue, renewal in _lock_ways(scenario, kept):
         for way, per_worker in ways:
             for settle, idle_s in product(traits.settle, _idle_ways(scenario)):
@@ -125,6 +126,9 @@ def _poll_ways(scenario: Scenario, traits: ClientTraits) -> Iterator[tuple[Setti
 
 
 def _link_ways(traits: ClientTraits) -> Iterator[tuple[Settings, Settings]]:
+    if traits.discipline == "poll":  # a client that polls, and does not where it holds sessions
+        yield {}, {}
+        return
     if traits.discipline == "link_sliding":
         yield {"prefetch": 0}, {}
         for factor in (2, 5):

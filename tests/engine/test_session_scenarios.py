@@ -12,9 +12,11 @@ import pytest
 from qtune.analysis import capacity_of, setup_of
 from qtune.errors import ScenarioError
 from qtune.invariants import check
-from qtune.result import MESSAGE_COMPLETED, Table
+from qtune.result import MESSAGE_COMPLETED, Result, Table
 from qtune.scenario import Scenario
 from qtune.simulation import simulate
+
+IN_MEMORY = {"provider": "memory", "session_lock_duration_s": 300.0}
 
 
 def queue(**changes: Any) -> Scenario:
@@ -58,6 +60,76 @@ def test_a_session_may_have_several_calls_at_a_time(engine: str) -> None:
     assert np.unique(result.messages["group"][result.deliveries["message"][at]]).size == 2
 
 
+def trickle(**changes: Any) -> Scenario:
+    """Four sessions that each have a message every 0.4 s or so, and two instances that can hold four sessions each."""
+    steady: dict[str, Any] = {
+        "arrivals": {"kind": "poisson", "rate_per_s": 10.0},
+        "groups": {"kind": "even", "count": 4},
+        "queue": {
+            "provider": "servicebus",
+            "tier": "premium",
+            "requires_session": True,
+            "lock_duration_s": 300.0,
+        },
+        "consumers": {"client": "azure-processor", "workers": 4, "instances": 2},
+        "horizon_s": 200.0,
+    }
+    return queue(**{**steady, **changes})
+
+
+def holders(result: Result, group: int) -> list[int]:
+    """The instances that had messages of a session, each as often as it took the session from another."""
+    its = result.deliveries[result.messages["group"][result.deliveries["message"]] == group]["consumer"]
+    return its[np.append(True, its[1:] != its[:-1])].tolist()  # type: ignore[no-any-return]
+
+
+def test_who_holds_a_session_keeps_it_while_messages_come(engine: str) -> None:
+    """No session moves, not even to an instance that is added and has nothing to do."""
+    scaling = {"kind": "keda", "min_instances": 1, "messages": 0.001, "scale_up_pods": 4}
+    result = simulate(trickle(scaling=scaling), engine=engine)  # type: ignore[arg-type]
+    assert result.states["consumers"][-1] == 2
+    assert [holders(result, group) for group in range(4)] == [[0]] * 4
+
+
+def test_the_sessions_of_a_drained_instance_go_to_another_and_nothing_is_repeated(engine: str) -> None:
+    """All that the first instance held is the second's at once, in order, and no message is delivered twice."""
+    drain = {"kind": "drain_consumers", "at_s": 100.0, "count": 1, "grace_s": 30.0}
+    result = simulate(trickle(faults=[drain]), engine=engine)  # type: ignore[arg-type]
+    moved = [group for group in range(4) if holders(result, group) == [0, 1]]
+    assert len(moved) + sum(holders(result, group) == [1] for group in range(4)) == 4
+    assert moved
+    assert (result.deliveries["delivery_no"] == 1).all()
+    assert check(result) == []
+
+
+def test_the_sessions_of_a_killed_instance_wait_for_their_locks(engine: str) -> None:
+    """Until their locks of 20 s run out nothing of them is handled; what was in hand is delivered a second time."""
+    locked = {"provider": "servicebus", "tier": "premium", "requires_session": True, "lock_duration_s": 20.0}
+    consumers = {"client": "azure-processor", "workers": 4, "instances": 2, "renewal": {"max_s": 1000.0}}
+    kill = {"kind": "kill_consumers", "at_s": 100.0, "count": 1}
+    result = simulate(trickle(queue=locked, consumers=consumers, faults=[kill]), engine=engine)  # type: ignore[arg-type]
+    group = result.messages["group"][result.deliveries["message"]]
+    moved = [number for number in range(4) if holders(result, number) == [0, 1]]
+    assert moved
+    for number in moved:
+        its = result.deliveries[group == number]
+        first_s = its["locked_s"][its["consumer"] == 1].min()
+        assert 100.0 + 20.0 - 10.0 - 1.0 <= first_s <= 100.0 + 20.0 + 1.0
+    again = result.deliveries[result.deliveries["delivery_no"] == 2]
+    assert set(again["consumer"].tolist()) <= {1}
+    assert check(result) == []
+
+
+def test_a_session_in_memory_waits_a_second_for_its_next_message(engine: str) -> None:
+    """Two receivers in one process have about two sessions of one message in a second, and hold one lock for each."""
+    scenario = queue(queue=IN_MEMORY, consumers={"workers": 2}, horizon_s=100.0)
+    result = simulate(scenario, engine=engine)  # type: ignore[arg-type]
+    done = np.count_nonzero(result.messages["state"] == MESSAGE_COMPLETED)
+    assert done == pytest.approx(2.0 * 100.0 / (1.0 + 0.05), rel=0.02)
+    assert capacity_of(setup_of(scenario)).per_s == pytest.approx(done / 100.0, rel=0.05)
+    assert (result.deliveries["lock_end_s"] - result.deliveries["locked_s"]).max() <= 300.0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -76,6 +148,20 @@ def test_a_session_may_have_several_calls_at_a_time(engine: str) -> None:
             },
             "no sessions",
         ),
+        (
+            {"queue": {"provider": "memory"}, "consumers": {"workers": 2, "sessions": 2}},
+            "session_lock_duration: 5min",
+        ),
+        (
+            {"queue": {"provider": "sqs"}, "consumers": {"workers": 2, "session_idle_timeout_s": 1.0}},
+            "no sessions",
+        ),
+        ({"queue": IN_MEMORY, "consumers": {"workers": 2, "receive_batch": 5}}, "message by message"),
+        (
+            {"queue": {**IN_MEMORY, "lock_duration_s": 30.0}, "consumers": {"workers": 2}},
+            "is that of its messages",
+        ),
+        ({"queue": {**IN_MEMORY, "persistence_s": 0.001}, "consumers": {"workers": 2}}, "writes to a file"),
     ],
 )
 def test_settings_that_contradict_sessions_are_errors(changes: dict[str, Any], message: str) -> None:
