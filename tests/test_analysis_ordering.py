@@ -1,4 +1,4 @@
-"""Rules R6 and R7: how much sessions and groups let through, and whether a client keeps to their order."""
+"""Rules R2, R6 and R7 of sessions and groups: their locks, what they let through, and whether a client keeps order."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from qtune.analysis import Finding, explain, setup_of, summarize
 from qtune.analysis.ordering import order_findings
+from qtune.analysis.rules import of_scenario
 from qtune.scenario import Scenario
 from qtune.simulation import simulate
 
@@ -86,3 +87,29 @@ def test_where_no_timeout_is_short_enough_there_must_be_more_slots() -> None:
     assert binding.rule == "R6"
     assert binding.setting in ("consumers.workers", "consumers.instances", None)
     assert "session_idle_timeout" not in binding.change
+
+
+def test_a_handler_that_outlasts_the_lock_of_its_session_breaks_rule_2() -> None:
+    """The lock of a session is as long as that of a message, and is renewed for a handler that takes longer."""
+    tried = sessions(2, 0.1).with_(
+        service_time={"family": "constant", "mean_s": 8.0},
+        queue={"provider": "servicebus", "tier": "premium", "requires_session": True, "lock_duration_s": 5.0},
+    )
+    for renewal, broken in ((None, True), ({"max_s": 60.0}, False)):
+        setup = setup_of(tried.with_(consumers={"renewal": renewal}))
+        found = next(each for each in of_scenario(tried, setup, 0.1) if each.rule == "R2")
+        assert found.broken is broken
+
+
+def test_the_lock_of_a_session_in_memory_is_the_one_to_change() -> None:
+    """Where it is too short the change names the session's lock, and not that of messages without sessions."""
+    tried = Scenario(
+        arrivals={"kind": "poisson", "rate_per_s": 0.1},
+        groups={"kind": "own"},
+        service_time={"family": "constant", "mean_s": 8.0},
+        queue={"provider": "memory", "session_lock_duration_s": 5.0},
+        consumers={"workers": 2},
+        horizon_s=600.0,
+    )
+    found = next(each for each in of_scenario(tried, setup_of(tried), 0.1) if each.rule == "R2")
+    assert (found.setting, found.value) == ("queue.session_lock_duration_s", 9.0)

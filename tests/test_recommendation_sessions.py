@@ -56,3 +56,20 @@ def test_a_number_of_sessions_that_is_kept_is_that_of_the_answer() -> None:
     assert found.settings["consumers.sessions"] == 4
     with pytest.raises(Infeasible, match="sessions"):
         recommend(short_sessions(sessions=2), "p95=1s", keep=["consumers.sessions"], most_instances=1)
+
+
+def test_busy_sessions_are_renewed_where_messages_may_not_come_twice() -> None:
+    """A lock of 5 s is lost every 5 s, at work or not, by whoever holds a session whose messages keep coming."""
+    busy = Scenario(
+        arrivals={"kind": "poisson", "rate_per_s": 10.0},
+        groups={"kind": "even", "count": 4},
+        service_time={"family": "constant", "mean_s": 0.1},
+        queue={"provider": "servicebus", "tier": "premium", "requires_session": True, "lock_duration_s": 5.0},
+        consumers={"client": "azure-processor", "workers": 4, "cores": 64},
+        horizon_s=100.0,
+    )
+    kept = ["queue.lock_duration", "consumers.instances"]
+    renewed = recommend(busy, "p95=2s,duplicates=0.1%", keep=kept)
+    assert renewed.settings["consumers.renewal"]
+    with pytest.raises(Infeasible, match="locks run out before"):
+        recommend(busy, "p95=2s,duplicates=0.1%", keep=[*kept, "consumers.renewal"])

@@ -61,9 +61,10 @@ def findings_of(setup: Setup, demand_per_s: float, summary: Summary) -> tuple[Fi
 def of_scenario(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[Finding]:
     """The rules that need no run, in no order."""
     found = ceiling_findings(scenario, setup, demand_per_s)
-    if setup.semantics.hands_out != "by session":  # there the lock is not a message's
-        found += [*_waiting_rule(setup), _handler_rule(scenario, setup), *_renewers(setup)]
-    found += [*_connections(setup), *refusal_findings(setup), *_in_flight(setup, demand_per_s)]
+    if setup.semantics.hands_out != "by session":  # there the lock is not that of a message which waits
+        found += [*_waiting_rule(setup), *_renewers(setup)]
+    found += [_handler_rule(scenario, setup), *_connections(setup), *refusal_findings(setup)]
+    found += _in_flight(setup, demand_per_s)
     return [*found, *order_findings(setup), *scaling_findings(scenario, setup), *endurance_findings(scenario)]
 
 
@@ -175,7 +176,7 @@ def _handler_rule(scenario: Scenario, setup: Setup) -> Finding:
     """R2: one handler, or the time to the first renewal, against the lock."""
     lock_s, behaviour = setup.semantics.lock_s, setup.behaviour
     handler_s = turns_s(setup, 1)
-    if behaviour.renewers:
+    if behaviour.renewers or behaviour.renews_sessions:
         need_s = min(behaviour.renew_after_s + setup.calls.renew.quantile(_SURE), handler_s)
         text = (
             f"a lock is renewed {format_duration(behaviour.renew_after_s)} after it began, and lasts "

@@ -38,13 +38,13 @@ class QueueSettings(Record):
         """The name of the price plan that applies: the queue type or tier."""
 
 
-LOCK_FIELDS = ("visibility_timeout_s", "lock_duration_s")
-"""What providers call the length of a lock."""
+LOCK_FIELDS = ("session_lock_duration_s", "visibility_timeout_s", "lock_duration_s")
+"""What providers call the length of a lock; where sessions have one of their own, it comes before that of messages."""
 
 
 def lock_field(queue: QueueSettings) -> str | None:
     """The name of the queue's setting for the length of a lock; None if it is not one of the known names."""
-    return next((name for name in LOCK_FIELDS if hasattr(queue, name)), None)
+    return next((name for name in LOCK_FIELDS if getattr(queue, name, None) is not None), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

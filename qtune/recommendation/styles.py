@@ -32,6 +32,8 @@ KNOBS: Final = (
 _BRIEFLY_S: Final = 1.0
 """Long enough for the next message of a session that has one on its way, and a sixtieth of the default."""
 
+_ALL_DAY_S: Final = 86_400.0
+
 Settings = dict[str, Any]
 
 
@@ -159,6 +161,8 @@ def _lock_ways(scenario: Scenario, kept: frozenset[str]) -> Iterator[tuple[Setti
     renewal = scenario.consumers.renewal
     own = None if renewal is None else {"max_s": renewal.max_s, "renewers": renewal.renewers}
     yield {}, own
+    if own is None and "consumers.renewal" not in kept and scenario.semantics().hands_out == "by session":
+        yield {}, {"max_s": _ALL_DAY_S}  # or each lock is lost that lasts less long than messages come
     service, lock_s, lock = (
         scenario.service_distribution(),
         scenario.semantics().lock_s,
