@@ -163,6 +163,10 @@ RULES: tuple[Rule, ...] = (
         as_of="2021-04",
     ),
     modelled(
+        "when the lock of a session runs out the broker ends its holder's link (session-lock-lost)",
+        _PYTHON,
+    ),
+    modelled(
         "a processor holds so many sessions, with so many calls in each, and asks for the next for 60 s at a time",
         _SESSION_PROCESSOR,
         setting="consumers.sessions",
@@ -226,7 +230,12 @@ RULES: tuple[Rule, ...] = (
         as_of="2026-08",
     ),
     modelled(
-        "Azure Functions scale to the messages over the executions of an instance, four more at a time",
+        "KEDA's scaler does not count sessions; a metric of one's own may, as scaling: groups has it",
+        "kedacore/keda#1479; that such a metric counts those in flight is assumed",
+        setting="scaling",
+    ),
+    modelled(
+        "Azure Functions scale to the messages over the executions of an instance (16; with sessions 8), four a time",
         _FUNCTIONS,
         setting="scaling",
     ),

@@ -271,6 +271,11 @@ RULES: tuple[Rule, ...] = (
         as_of="2026-08",
     ),
     modelled(
+        "KEDA's scaler does not count message groups; a metric of one's own may, as scaling: groups has it",
+        "kedacore/keda#1479; that such a metric counts those in flight is assumed",
+        setting="scaling",
+    ),
+    modelled(
         "AWS target tracking keeps the visible messages of each instance at a target, by metrics of a minute",
         "Amazon EC2 Auto Scaling guide, scaling based on SQS; its three and fifteen points are assumed",
         setting="scaling",
