@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from qtune.analysis import Finding, explain, setup_of, summarize
+from qtune.analysis.open_sessions import held_at_once
 from qtune.analysis.ordering import order_findings
 from qtune.analysis.rules import of_scenario
 from qtune.scenario import Scenario
@@ -79,6 +82,64 @@ def test_short_sessions_break_rule_6_until_their_timeout_is_shorter() -> None:
     assert next(f for f in changed.findings if f.subject == "sessions").ratio <= 0.8
     longer = explain(summarize(simulate(tried.replace(binding.setting, binding.value + 1.0))))
     assert next(f for f in longer.findings if f.subject == "sessions").ratio > 0.8
+
+
+def coming_back(slots: int, **consumers: Any) -> Scenario:
+    """200 sessions that have a message every 100 s each, handled in 0.1 s, with so many slots for them."""
+    return sessions(slots, 2.0, **consumers).with_(groups={"kind": "even", "count": 200})
+
+
+def test_sessions_that_come_back_take_a_slot_until_their_timeout() -> None:
+    """A session is held for the share 1 - (1 - r) exp(-a T) of its time; with fewer slots, messages wait for one."""
+    finding = next(f for f in explained(coming_back(60)) if f.subject == "open sessions")
+    held = 200.0 * (1.0 - math.exp(-60.0 / 100.0))
+    assert finding.ratio == pytest.approx(held / 60.0, rel=0.01)
+    assert finding.value is not None
+    p95_s = {
+        name: summarize(simulate(tried)).latency_s_p95.value
+        for name, tried in {
+            "as asked": coming_back(60),
+            "more slots": coming_back(math.ceil(1.25 * held)),
+            "shorter": coming_back(60).replace("consumers.session_idle_timeout_s", 0.5 * finding.value),
+        }.items()
+    }
+    assert p95_s["as asked"] > 5.0
+    assert p95_s["more slots"] < 1.0
+    assert p95_s["shorter"] < 1.0
+
+
+def test_so_many_sessions_are_held_at_a_time_as_the_formula_says() -> None:
+    """With a slot for each, the time from the first message of a visit to the timeout after its last adds up to it."""
+    idle_s, settings = 20.0, coming_back(200, session_idle_timeout_s=20.0).with_(horizon_s=4000.0)
+    result = simulate(settings)
+    its = np.sort(result.deliveries[~np.isnan(result.deliveries["settled_s"])], order="locked_s")
+    group = result.messages["group"][its["message"]]
+    order = np.argsort(group, kind="stable")
+    its, group = its[order], group[order]
+    begins = np.append(
+        True, (group[1:] != group[:-1]) | (its["locked_s"][1:] > its["settled_s"][:-1] + idle_s)
+    )
+    ends = np.append(begins[1:], True)
+    held_s = float((its["settled_s"][ends] + idle_s).sum() - its["locked_s"][begins].sum())
+    setup = setup_of(settings)
+    found = held_at_once(setup, np.full(200, 0.01), idle_s)
+    assert held_s / 4000.0 == pytest.approx(found, rel=4.0 / math.sqrt(np.count_nonzero(begins)))
+
+
+def test_the_timeout_that_is_advised_is_the_longest_that_fits() -> None:
+    """With it all open sessions have a slot, and with a second more they do not."""
+    finding = next(f for f in explained(coming_back(60)) if f.subject == "open sessions")
+    assert finding.value is not None
+    for idle_s, broken in ((finding.value, False), (finding.value + 1.0, True)):
+        tried = coming_back(60).replace("consumers.session_idle_timeout_s", idle_s)
+        assert next(f for f in explained(tried) if f.subject == "open sessions").broken is broken
+
+
+def explained(scenario: Scenario) -> list[Finding]:
+    """The rules at the rate at which messages arrive."""
+    setup = setup_of(scenario)
+    assert setup.rate_per_s is not None
+    return of_scenario(scenario, setup, setup.rate_per_s)
 
 
 def test_where_no_timeout_is_short_enough_there_must_be_more_slots() -> None:

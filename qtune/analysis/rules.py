@@ -7,7 +7,7 @@ R2  a handler must be done, or its lock renewed, before the lock runs out
 R3  a batch that is handled in turn must be done before its locks run out
 R4  the offered load must fit through every resource: workers, calls, cores, senders
 R5  places in hand must cover the round trip to the broker, or workers wait for messages
-R6  a session is held for its idle timeout beside the work on its messages
+R6  a session is held for its idle timeout beside the work on its messages, and takes a receiver for so long
 R7  a group of messages lets no more through than one at a time, and must be handled in its order
 R8  receives that find nothing are paid for like all others
 R9  each handler that outlasts its lock needs a renewer of its own, and each call at a time a kept connection
@@ -30,6 +30,7 @@ from qtune.analysis.capacity import handling_s
 from qtune.analysis.endurance import endurance_findings
 from qtune.analysis.finding import Finding
 from qtune.analysis.lifting import ceiling_findings
+from qtune.analysis.open_sessions import session_findings
 from qtune.analysis.ordering import order_findings
 from qtune.analysis.refusing import refusal_findings
 from qtune.analysis.scaling_in import scaling_findings
@@ -64,7 +65,7 @@ def of_scenario(scenario: Scenario, setup: Setup, demand_per_s: float) -> list[F
     if setup.semantics.hands_out != "by session":  # there the lock is not that of a message which waits
         found += [*_waiting_rule(setup), *_renewers(setup)]
     found += [_handler_rule(scenario, setup), *_connections(setup), *refusal_findings(setup)]
-    found += _in_flight(setup, demand_per_s)
+    found += [*_in_flight(setup, demand_per_s), *session_findings(scenario, setup, demand_per_s)]
     return [*found, *order_findings(setup), *scaling_findings(scenario, setup), *endurance_findings(scenario)]
 
 
