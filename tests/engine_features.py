@@ -101,14 +101,14 @@ FROM_ROWS = {
     *("group by group by poll", "several of a group in one receive"),
     *("held up by its group", "comes back to its group", "order kept by a buffer"),
     *("ended when drained", "killed after its grace", "left locked by a link"),
-    *("scaled out", "scaled in", "asleep", "a start awaited", "scaled by groups"),
+    *("scaled out", "scaled in", "asleep", "a start awaited"),
     *("session by session", "a session's lock renewed", "a session changes hands", "lost with its session"),
 }
 
 ONLY_IN_PLANS = {
     *("group by group by link", "expired in a group", "given back by a link"),
     *("no session in time", "given back with its session"),
-    *("scaled by a fallback", "asleep with some"),
+    *("scaled by a fallback", "asleep with some", "scaled by groups"),
 }
 """What no scenario can make happen, or so seldom that it takes more of them."""
 
