@@ -21,9 +21,8 @@ from qtune.providers.rules import (
 )
 from qtune.providers.servicebus_functions import host_defaults, with_functions
 from qtune.providers.servicebus_rules import RULES
-from qtune.providers.servicebus_sessions import TRY_TIMEOUT_S, client_has_sessions, sessions_fit_the_queue
+from qtune.providers.servicebus_sessions import client_has_sessions, processor_fields, sessions_fit_the_queue
 from qtune.providers.servicebus_size import SIZES, room_of, sizes_fit_tier
-from qtune.providers.sessions import session_fields
 from qtune.records import Bytes, Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds, YesOrNo
 
 _QUOTAS = "Azure documentation, Service Bus quotas"
@@ -356,8 +355,7 @@ class ServiceBus(Provider):
         if traits.discipline == "link_burst":
             return _burst_behaviour(consumers, traits, shared)
         if queue.requires_session:
-            held = session_fields(consumers, idle_s=TRY_TIMEOUT_S, accept_wait_s=TRY_TIMEOUT_S)
-            return ReceiveBehaviour(wait_s=traits.receive_wait_s, **{**shared, **held})
+            return ReceiveBehaviour(wait_s=traits.receive_wait_s, **{**shared, **processor_fields(consumers)})
         return _sliding_behaviour(consumers, traits, shared)
 
 

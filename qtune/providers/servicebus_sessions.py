@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from qtune.consumer import Consumers
 from qtune.providers.servicebus_functions import FUNCTIONS
-from qtune.providers.sessions import sessions_go_with_the_queue
+from qtune.providers.sessions import session_fields, sessions_go_with_the_queue
 from qtune.records import Complaint
 
 TRY_TIMEOUT_S: Final = 60.0
@@ -19,6 +20,11 @@ sessions_fit_the_queue = sessions_go_with_the_queue(
     "leave it out, or set requires_session: true",
     "Azure documentation, Service Bus message sessions, as of 2021-04",
 )
+
+
+def processor_fields(consumers: Consumers) -> dict[str, Any]:
+    """The part of a ReceiveBehaviour that sessions decide for a processor."""
+    return session_fields(consumers, idle_s=TRY_TIMEOUT_S, accept_wait_s=TRY_TIMEOUT_S)
 
 
 def client_has_sessions(scenario: Any) -> Iterator[Complaint]:
