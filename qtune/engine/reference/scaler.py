@@ -18,8 +18,8 @@ class Scaler:
     """Acts at the multiples of two periods: to wake or put to sleep the whole fleet, and to set its number.
 
     It reads the number of messages, or of groups, as it was ``scale_lag_s`` ago, or a little earlier: the newest of its
-    own looks that is as old. Before the first of these it does nothing. A look in an outage finds no number, and nothing
-    follows from it, unless there is a fallback.
+    own looks that is as old. Before the first of these it does nothing. A look in an outage finds no number, and
+    nothing follows from it, unless there is a fallback.
     """
 
     def __init__(self, model: Model) -> None:
