@@ -11,6 +11,7 @@ from engine_plans import NEVER_S
 
 from qtune.engine import streams
 from qtune.engine.plan import (
+    BY_AGE,
     BY_GROUP,
     BY_SESSION,
     DRAWN_GROUPS,
@@ -30,7 +31,9 @@ Fields = dict[str, Any]
 
 def in_any_order(pick: Pick, plan: Plan) -> Plan:
     """The same load, handed out by age, by group or by session."""
-    return pick(_by_group, _by_group, _by_session, _by_age, _by_age, _by_age, _by_age)(pick, plan)  # type: ignore[no-any-return]
+    ordered: Plan = pick(_by_group, _by_group, _by_session, _by_age, _by_age, _by_age, _by_age)(pick, plan)
+    scaled = ordered.scale_every_s > 0.0 and ordered.hands_out != BY_AGE
+    return replace(ordered, scale_groups=True) if scaled and pick(False, True) else ordered
 
 
 def with_groups(pick: Pick, arrivals: Fields) -> Fields:
@@ -74,7 +77,6 @@ def _by_session(pick: Pick, plan: Plan) -> Plan:
         session_idle_s=pick(1.0, 0.05, 0.3, 10.0),
         accept_wait_s=pick(60.0, 1.0),
         renewers=0,
-        scale_groups=pick(False, True),
         renews_sessions=pick(False, True),
         renew_after_s=pick(0.5, 0.66) * plan.lock_s,
         renew_max_s=pick(NEVER_S, 3.0 * plan.lock_s),
