@@ -94,7 +94,6 @@ def _by_group(pick: Pick, plan: Plan) -> Plan:
             "hands_out": BY_GROUP,
             "accepts_late": False,
             "short_poll_steps": 0,
-            "scale_groups": pick(False, True),
         }
         if by_group
         else {}
