@@ -205,7 +205,10 @@ def _handler(pick: Pick, service_s: float, queue: Section, consumers: Section) -
         return {"takes": "message", "cpu_share": pick(0.0, 0.0, 0.4), **_breaker(pick, service_s)}
     failure = pick("whole", "partial")
     loop = "adaptive_batch" not in consumers and polling == "loop"
-    window = pick({}, {"window_s": pick(0.3, 2.0), "most": pick(None, 3 * brings)}) if loop else {}
+    window: Section = {}
+    if loop:
+        some = {"window_s": pick(0.3, 2.0), "most": pick(None, 3 * brings)}
+        window = pick({}, some, some, some)
     return {
         "takes": "batch",
         "cpu_share": pick(0.0, 0.0, 0.4),
