@@ -32,6 +32,8 @@ class Subject(ABC):
     is_slow: its tests run with the slow ones.
     holds_to_locks: a settlement after the lock has run out is refused where the semantics say so; some stand-ins for a
         service do not keep to that.
+    hands_out_once: two receives at the same time never get the same message, which a stand-in of several threads without
+        a lock between them does not promise.
     """
 
     name: ClassVar[str]
@@ -39,6 +41,7 @@ class Subject(ABC):
     outlives_its_maker: ClassVar[bool] = True
     is_slow: ClassVar[bool] = False
     holds_to_locks: ClassVar[bool] = True
+    hands_out_once: ClassVar[bool] = True
 
     def open(self, folder: Path) -> None:
         """Get ready; ``folder`` may be written to."""
@@ -229,6 +232,7 @@ class Moto(Sqs):
 
     name = "moto-standard"
     is_slow = True
+    hands_out_once = False
 
     def start(self) -> None:
         """On a thread of this process; moto is loaded only where it is needed, because that takes a while."""

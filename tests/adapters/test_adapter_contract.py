@@ -325,6 +325,7 @@ def test_versions_are_texts(queue: QueueAdapter) -> None:
     assert all(isinstance(text, str) and text for pair in queue.versions().items() for text in pair)
 
 
+@pytest.mark.only_where("hands_out_once")
 def test_many_threads_share_a_queue_and_lose_and_double_nothing(queue: QueueAdapter) -> None:
     """Four senders and four receivers at once: each message is completed once."""
     count = 80
