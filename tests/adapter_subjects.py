@@ -32,8 +32,8 @@ class Subject(ABC):
     is_slow: its tests run with the slow ones.
     holds_to_locks: a settlement after the lock has run out is refused where the semantics say so; some stand-ins for a
         service do not keep to that.
-    hands_out_once: two receives at the same time never get the same message, which a stand-in whose threads have no lock
-        between them does not promise.
+    hands_out_once: two receives at the same time never get the same message; stand-ins without a lock between their
+        threads do not promise that.
     """
 
     name: ClassVar[str]
