@@ -27,21 +27,38 @@ def _problems(scenario: Scenario, adapter: QueueAdapter) -> Iterator[Problem]:
             "this client is of another language: measure with one for Python, such as azure-servicebus-7.15"
         )
         yield Problem(where="consumers.client", value=str(consumers.client), message=message)
-    if scenario.handler.takes == "batch":
-        yield _only_simulated("handler.takes", "batch", "takes: message")
-    if scenario.downstream is not None:
-        yield _only_simulated("downstream", "given", "no downstream")
-    if scenario.scaling is not None:
-        yield _only_simulated("scaling", scenario.scaling.kind, "a fixed number of instances")
-    if behaviour.adaptive_least:
-        yield _only_simulated("consumers.adaptive_batch", "given", "receive_batch")
+    for where, value, given, instead in _left_out(scenario):
+        if given:
+            yield _only_simulated(where, value, instead)
     if adapter.in_process and consumers.instances > 1:
         message = "a queue in memory belongs to one process: use instances: 1 with more workers"
         yield Problem(where="consumers.instances", value=str(consumers.instances), message=message)
     for number, fault in enumerate(scenario.faults):
+        if isinstance(fault, KillConsumers) and fault.restart_after_s is not None:
+            restart = f"faults[{number}].restart_after"
+            yield _only_simulated(restart, f"{fault.restart_after_s:g}s", "a kill without it")
         if isinstance(fault, PauseHandlers) or (isinstance(fault, KillConsumers) and not adapter.in_process):
             continue
         yield _only_simulated(f"faults[{number}].kind", fault.kind, "pause_handlers or kill_consumers")
+
+
+def _left_out(scenario: Scenario) -> Iterator[tuple[str, str, bool, str]]:
+    """Settings that a measured run has no part for: where, their value, whether they are given, and what to use."""
+    behaviour, handler = scenario.behaviour(), scenario.handler
+    yield "handler.takes", "batch", handler.takes == "batch", "takes: message"
+    yield "handler.circuit_breaker", "given", handler.circuit_breaker is not None, "no circuit breaker"
+    yield "downstream", "given", scenario.downstream is not None, "no downstream"
+    yield "scaling", "given", scenario.scaling is not None, "a fixed number of instances"
+    yield "consumers.adaptive_batch", "given", behaviour.adaptive_least > 0, "receive_batch"
+    yield "consumers.other_queues", "given", behaviour.other_queues > 0, "pollers of this queue alone"
+    # A receiver with one worker and one message at a time keeps the order by itself.
+    alone = behaviour.batch == 1 and scenario.consumers.workers == behaviour.receivers
+    ordered = behaviour.keeps_order and not alone
+    yield "consumers.keep_group_order", "true", ordered, "receive_batch: 1 and a receiver for each worker"
+    if scenario.producers is not None:
+        batch_from, chance = scenario.producers.batch_from, scenario.producers.entry_failures
+        yield "producers.batch_from", str(batch_from), batch_from is not None, "batch alone"
+        yield "producers.entry_failures", str(chance), chance > 0.0, "the failures of the queue itself"
 
 
 def _only_simulated(where: str, value: str, instead: str) -> Problem:

@@ -13,25 +13,26 @@ from qtune.errors import InputError, Problem, did_you_mean
 from qtune.scenario import Scenario
 
 
-def _memory(endpoint: str | None, fields: dict[str, Any]) -> QueueAdapter:
+def _memory(scenario: Scenario, endpoint: str | None, fields: dict[str, Any]) -> QueueAdapter:
     if endpoint is not None:
         message = "a queue in memory is nowhere else: leave the endpoint out"
         raise InputError(Problem(where="endpoint", value=endpoint, message=message))
     return MemoryAdapter(**{name: fields[name] for name in ("queue", "existing", "takes_over")})
 
 
-def _sqs(endpoint: str | None, fields: dict[str, Any]) -> QueueAdapter:
-    return SqsAdapter(endpoint_url=endpoint, **fields)
+def _sqs(scenario: Scenario, endpoint: str | None, fields: dict[str, Any]) -> QueueAdapter:
+    pool = scenario.behaviour().pool_connections or None
+    return SqsAdapter(endpoint_url=endpoint, max_pool_connections=pool, **fields)
 
 
-def _servicebus(endpoint: str | None, fields: dict[str, Any]) -> QueueAdapter:
+def _servicebus(scenario: Scenario, endpoint: str | None, fields: dict[str, Any]) -> QueueAdapter:
     """A namespace has no port in its name, and an emulator has."""
     if endpoint is None or ":" in endpoint:
         return ServiceBusAdapter(emulator=endpoint, **fields)
     return ServiceBusAdapter(namespace=endpoint, **fields)
 
 
-_ADAPTERS: Final[Mapping[str, Callable[[str | None, dict[str, Any]], QueueAdapter]]] = {
+_ADAPTERS: Final[Mapping[str, Callable[[Scenario, str | None, dict[str, Any]], QueueAdapter]]] = {
     "memory": _memory,
     "sqs": _sqs,
     "servicebus": _servicebus,
@@ -56,6 +57,7 @@ def adapter_of(
         raise InputError(Problem(where="queue.provider", value=provider, message=message))
     consumers = scenario.consumers
     return _ADAPTERS[provider](
+        scenario,
         endpoint,
         {
             "queue": scenario.queue,

@@ -11,7 +11,7 @@ import pytest
 from qtune.emulators.servicebus import ServiceBusEmulator
 from qtune.errors import InputError
 from qtune.invariants import check
-from qtune.measurement import measure
+from qtune.measurement import adapter_of, measure
 from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
@@ -191,3 +191,41 @@ def test_what_cannot_be_measured_is_an_error_that_says_so(changes: dict[str, Any
     with pytest.raises(InputError) as refused:
         in_memory(**changes)
     assert [problem.where for problem in refused.value.problems] == [where]
+
+
+SQS = {"provider": "sqs", "visibility_timeout_s": 30.0}
+KILL = {"kind": "kill_consumers", "at_s": 0.5, "count": 1, "restart_after_s": 0.5}
+ORDERED = {"queue": {**SQS, "type": "fifo"}, "groups": {"kind": "even", "count": 3}}
+TURN = {"family": "constant", "mean_s": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"faults": [KILL], "queue": SQS}, "faults[0].restart_after"),
+        ({"producers": {"batch": 5, "entry_failures": 0.2}, "queue": SQS}, "producers.entry_failures"),
+        ({"producers": {"batch": 5, "batch_from": 1}}, "producers.batch_from"),
+        ({"handler": {"circuit_breaker": {}}, "failures": {"rate": 0.1}}, "handler.circuit_breaker"),
+        ({**ORDERED, "consumers": {"workers": 4, "receivers": 1}}, "consumers.keep_group_order"),
+        ({"queue": SQS, "consumers": {"other_queues": {"count": 2, "turn": TURN}}}, "consumers.other_queues"),
+        ({"scaling": {"kind": "keda", "messages": 5}, "queue": SQS}, "scaling"),
+    ],
+)
+def test_no_setting_is_left_out_of_a_measured_run_in_silence(changes: dict[str, Any], where: str) -> None:
+    """What consumers, handlers and producers would not do is refused before anything is made."""
+    given = {**PLAIN, **{name: value for name, value in changes.items() if name == "queue"}}
+    scenario = Scenario(**given, **{k: v for k, v in changes.items() if k == "groups"})
+    scenario = scenario.with_(**{k: v for k, v in changes.items() if k not in ("queue", "groups")})
+    with pytest.raises(InputError) as refused:
+        measure(scenario, endpoint=None if scenario.queue.provider == "memory" else "http://127.0.0.1:9")
+    assert where in [problem.where for problem in refused.value.problems]
+
+
+def test_a_measured_client_has_the_pool_of_the_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 keeps as many connections as the simulated client: ten, or what the scenario says."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    fields = {**PLAIN, "queue": SQS}
+    for changes, expected in (({}, 10), ({"max_pool_connections": 3}, 3)):
+        scenario = Scenario(**fields).with_(consumers=changes)
+        adapter: Any = adapter_of(scenario, endpoint="http://127.0.0.1:9")
+        assert adapter._client.meta.config.max_pool_connections == expected

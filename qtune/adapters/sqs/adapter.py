@@ -29,7 +29,8 @@ class SqsAdapter(QueueAdapter):
 
     endpoint_url: of another server than AWS, such as the one that `qtune emulator sqs` starts; None: AWS. region: None:
     the SDK's own. existing: a name or a URL; the name of a FIFO queue ends with .fifo. Credentials are found by boto3,
-    in the environment, a profile or the machine's role, and are kept nowhere.
+    in the environment, a profile or the machine's role, and are kept nowhere. max_pool_connections: that a client of
+    boto3 keeps, which all threads of a process share; None: as many as they use.
     """
 
     provider: ClassVar[str] = "sqs"
@@ -37,6 +38,7 @@ class SqsAdapter(QueueAdapter):
     queue: SqsQueue = field(default_factory=SqsQueue)
     endpoint_url: str | None = None
     region: str | None = None
+    max_pool_connections: int | None = None
 
     def __post_init__(self) -> None:
         if self.endpoint_url is not None and "@" in urlsplit(self.endpoint_url).netloc:
@@ -67,7 +69,9 @@ class SqsAdapter(QueueAdapter):
 
     @property
     def _client(self) -> Any:
-        return client_of(self.endpoint_url, self.region, self.retry_mode, self.max_attempts)
+        return client_of(
+            self.endpoint_url, self.region, self.retry_mode, self.max_attempts, self.max_pool_connections
+        )
 
     # -- the queue ---------------------------------------------------------------------------------------------
 

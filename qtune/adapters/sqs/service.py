@@ -31,10 +31,15 @@ class QueueMissing(ProviderFailure):
 
 
 def client_of(
-    endpoint_url: str | None, region: str | None, retry_mode: str | None, max_attempts: int | None
+    endpoint_url: str | None,
+    region: str | None,
+    retry_mode: str | None,
+    max_attempts: int | None,
+    pool_connections: int | None,
 ) -> Any:
     """The client of this process for these settings, made when it is first asked for; threads may share it."""
-    return _client(os.getpid(), endpoint_url, region, retry_mode, max_attempts)
+    pool = _CONNECTIONS if pool_connections is None else pool_connections
+    return _client(os.getpid(), endpoint_url, region, retry_mode, max_attempts, pool)
 
 
 @lru_cache(maxsize=8)
@@ -44,6 +49,7 @@ def _client(
     region: str | None,
     retry_mode: str | None,
     max_attempts: int | None,
+    pool_connections: int,
 ) -> Any:
     """``process`` keeps a forked process from using its parent's connections."""
     try:
@@ -56,7 +62,7 @@ def _client(
         retries["mode"] = retry_mode
     if max_attempts is not None:
         retries["total_max_attempts"] = max_attempts
-    config = Config(retries=retries or None, max_pool_connections=_CONNECTIONS)
+    config = Config(retries=retries or None, max_pool_connections=pool_connections)
     with answers("make a client"):
         try:
             return boto3.session.Session().client(
