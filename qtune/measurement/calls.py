@@ -24,6 +24,10 @@ class Calls:
 
         A receive answers with what it brought, the others with whether each message was still theirs.
         """
+        return self.timed(op, count, call)[0]
+
+    def timed(self, op: int, count: int, call: Callable[[], Answer]) -> tuple[Answer | None, float, float]:
+        """The same, and when the call began and ended, as it stands in the log."""
         start_s, outcome, answer = clock_s(), CALL_OK, None
         try:
             answer = call()
@@ -36,5 +40,6 @@ class Calls:
             outcome = CALL_OK if count else CALL_EMPTY
         elif answer is not None and not all(answer):
             outcome = CALL_LOCK_LOST
-        self._recorder.call(start_s, clock_s(), op, count, outcome)
-        return answer
+        end_s = clock_s()
+        self._recorder.call(start_s, end_s, op, count, outcome)
+        return answer, start_s, end_s

@@ -102,20 +102,20 @@ class SendingClient:
                 Outgoing(number=n, body=self.body, group=None if groups[n] < 0 else str(groups[n]))
                 for n in numbers
             ]
-            start_s = clock_s()
+            called_s = clock_s()
             try:
-                answer = self.calls.make(OP_SEND, len(numbers), partial(sender.send, outgoing))
+                answer, start_s, end_s = self.calls.timed(
+                    OP_SEND, len(numbers), partial(sender.send, outgoing)
+                )
             except QueueFull:
-                self.note(numbers, start_s, REJECTED)
-                return
+                answer, start_s, end_s = None, called_s, clock_s()
             if answer is None:
-                self.note(numbers, start_s, REJECTED)
+                self.note(numbers, start_s, end_s, REJECTED)
                 return
-            self.note([n for n, taken in zip(numbers, answer, strict=True) if taken], start_s, TAKEN)
+            self.note([n for n, taken in zip(numbers, answer, strict=True) if taken], start_s, end_s, TAKEN)
             numbers = [n for n, taken in zip(numbers, answer, strict=True) if not taken]
 
-    def note(self, numbers: list[int], start_s: float, fate: int) -> None:
-        """Write down what became of messages with the call that has just ended."""
-        end_s = clock_s()
+    def note(self, numbers: list[int], start_s: float, end_s: float, fate: int) -> None:
+        """Write down what became of messages with a call that began and ended then."""
         for number in numbers:
             self.recorder.sent(number, start_s, end_s, fate)
