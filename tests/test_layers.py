@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"result"},
     "workload": WORDS | {"engine"},
     "measurement": WORDS | {"result", "conditions", "workload", "adapters"},
-    "calibration": WORDS | {"result", "analysis", "engine", "simulation"},
+    "calibration": WORDS | {"result", "conditions", "analysis", "engine", "simulation"},
     "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
     "verification": FOUNDATION
     | {"scenario", "result", "analysis", "simulation", "targets", "recommendation"},

@@ -1,0 +1,1 @@
+"""From measured runs to a provider model: what its parameters are, how sure that is, and what the runs do not tell."""

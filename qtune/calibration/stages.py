@@ -1,0 +1,304 @@
+"""The parameters of a provider model in the order in which runs tell them: clients, calls, the broker, who waits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+
+from qtune.analysis.intervals import Estimate, missing
+from qtune.calibration.again import simulated_again
+from qtune.calibration.client_cost import ClientCostFit, fit_client_cost, spent_s
+from qtune.calibration.latency import FEWEST, LatencyFit, fit_latency, of_two_halves, shortened
+from qtune.calibration.observations import Times, Waited, is_measured, times_of, waited
+from qtune.calibration.queueing import BrokerFit, fit_broker
+from qtune.calibration.waiting import fit_hand_out, fit_look
+from qtune.providers.model import ClientCost, HandOut, Latency, Looking, ProviderModel
+from qtune.result import OP_RECEIVE, OP_RENEW, OP_SEND, OP_SETTLE, Result
+from qtune.shapes import ConstantTime
+
+OPS: Final = {"send": OP_SEND, "receive": OP_RECEIVE, "settle": OP_SETTLE, "renew": OP_RENEW}
+LOADED: Final = 2
+"""So many runs are simulated again and again to find what the broker serves at once: those with most calls a second."""
+
+WHICH_RUN: Final = {
+    "send": "with more messages",
+    "receive": "in which messages wait for single receives without a prefetch (a busy one, receive_batch: 1)",
+    "settle": "with more messages, on a client that waits for the answer to a settlement",
+    "renew": "whose handlers outlast their locks, with renewal",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A parameter of a provider model and what runs tell of it.
+
+    name: "latency.receive" is the mean of a call, "latency.receive.p95" its 95th percentile. identified: whether the
+    model holds it; otherwise ``reason`` says why not, and what run would tell.
+    """
+
+    name: str
+    estimate: Estimate
+    identified: bool
+    reason: str = ""
+
+
+class Stages:
+    """The fit of one provider's model to runs of one client."""
+
+    def __init__(self, runs: Sequence[Result], start: ProviderModel, client: str) -> None:
+        self.runs, self.start, self.client = runs, start, client
+        self.behaviours = [run.scenario.behaviour() for run in runs]
+        self.pushes = self.behaviours[0].discipline != "poll"
+        assumed = start.clients[client]
+        self.cost = fit_client_cost(runs, assumed.message_cost_s)
+        self.call_cost_s = spent_s(self.cost.call, assumed.call_cost_s)
+
+    def fitted(self) -> tuple[ProviderModel, tuple[Parameter, ...]]:
+        """The model with everything that the runs tell, and all its parameters."""
+        gross = {op: self._latency(op, 0.0) for op in OPS}
+        broker = self._broker(gross)
+        service_s = broker.service_s.value if broker.calls_served_at_once else 0.0
+        latencies = {op: self._latency(op, service_s) for op in OPS} if service_s else gross
+        look, look_parameter = self._look(latencies)
+        hand_out, hand_out_parameter = self._hand_out()
+        model = self._model(latencies, broker, look, hand_out)
+        parameters = [
+            *_latency_parameters(latencies),
+            *self._client_parameters(self.cost),
+            *_broker_parameters(broker),
+            hand_out_parameter,
+            *look_parameter,
+            *self._left_out(),
+        ]
+        return model, tuple(parameters)
+
+    # -- calls -------------------------------------------------------------------------------------------------
+
+    def times(self, op: str) -> Times:
+        """How long calls took that nothing disturbed, without the client's own work, which a sender is not charged."""
+        runs = [
+            run
+            for run, behaviour in zip(self.runs, self.behaviours, strict=True)
+            if not (op == "receive" and self.pushes and (behaviour.prefetch or behaviour.batch > 1))
+            and not (op == "settle" and is_measured(run) and not self._settlement_waits())
+        ]
+        found = Times.together([times_of(run, OPS[op]) for run in runs])
+        return found if op == "send" else found.less(self.call_cost_s)
+
+    def _settlement_waits(self) -> bool:
+        return self.runs[0].scenario.provider().clients[self.client].settlement_waits
+
+    def _latency(self, op: str, service_s: float) -> LatencyFit | None:
+        times = self.times(op).less(service_s)
+        if times.seen_s.size < FEWEST:
+            return None
+        fitted = fit_latency(times.seen_s, times.censored_s)
+        # A receive over a link is half a round trip of credit and half a one of a push, which are drawn apart.
+        return of_two_halves(fitted) if op == "receive" and self.pushes else fitted
+
+    # -- the broker --------------------------------------------------------------------------------------------
+
+    def _broker(self, gross: dict[str, LatencyFit | None]) -> BrokerFit:
+        known = {op: fitted for op, fitted in gross.items() if fitted is not None}
+        missing_calls = [op for op in ("send", "receive", "settle") if op not in known]
+        if missing_calls:
+            reason = f"how long a {' or '.join(missing_calls)} takes is not known from these runs"
+            return BrokerFit(
+                calls_served_at_once=0,
+                service_s=missing(reason, "s"),
+                misfit=math.nan,
+                misfit_unlimited=math.nan,
+            )
+        most_s = 0.9 * min(fitted.time.distribution().quantile(0.05) for fitted in known.values())
+        base = self._model(gross, None, 0.0, None)
+        busiest = sorted(self.runs, key=lambda run: -run.calls.size / run.horizon_s)
+
+        def simulated(run: Result, at_once: int, service_s: float) -> Result:
+            return simulated_again(run, with_service(base, at_once, service_s))
+
+        return fit_broker(busiest[:LOADED], simulated, most_s)
+
+    # -- receives that wait ------------------------------------------------------------------------------------
+
+    def _waited(self, alone: bool) -> Waited:
+        """alone: only of runs with one receiver."""
+        found = [
+            waited(run)
+            for run, behaviour in zip(self.runs, self.behaviours, strict=True)
+            if behaviour.wait_s > 0.0
+            and not behaviour.prefetch
+            and (not alone or behaviour.receivers * run.scenario.consumers.instances == 1)
+        ]
+        return Waited(
+            wait_s=np.concatenate([each.wait_s for each in found] or [np.empty(0)]),
+            passed=np.concatenate([each.passed for each in found] or [np.empty(0, np.int64)]),
+            of=np.concatenate([each.of for each in found] or [np.empty(0, np.int64)]),
+        )
+
+    def _look(self, latencies: dict[str, LatencyFit | None]) -> tuple[float, list[Parameter]]:
+        name, receive = "broker.long_poll.every", latencies["receive"]
+        before = self.start.broker.long_poll
+        kept_s = before.every_s if before else 0.0
+        if self.pushes:
+            return kept_s, []  # a link is told at once; there is nothing to look for
+        run = "add an idle run with one worker and a receive_wait"
+        if receive is None:
+            reason = f"how long a receive takes by itself is not known: {run}"
+            return kept_s, [
+                Parameter(name=name, estimate=missing(reason, "s"), identified=False, reason=reason)
+            ]
+        estimate = fit_look(self._waited(alone=True).wait_s, receive.time.distribution())
+        if not estimate.known:
+            reason = f"{estimate.reason}: {run}"
+            return kept_s, [Parameter(name=name, estimate=estimate, identified=False, reason=reason)]
+        return estimate.value, [Parameter(name=name, estimate=estimate, identified=True)]
+
+    def _hand_out(self) -> tuple[HandOut | None, Parameter]:
+        name, found = "broker.hand_out", self._waited(alone=False)
+        several = found.of >= 2
+        fitted = fit_hand_out(found.passed[several], found.of[several])
+        if fitted is None:
+            reason = (
+                f"only {int(several.sum())} messages came while several receives waited: add a run with more workers "
+                "than it keeps busy"
+            )
+            return None, Parameter(name=name, estimate=missing(reason), identified=False, reason=reason)
+        what = HandOut(to=fitted.to, prior=False, source=self._source(int(several.sum())), as_of=date.today())
+        longest, chance = f"{fitted.share.value:.0%}", f"{fitted.chance:.0%}"
+        said = f"{fitted.to}: the one that had waited longest got {longest}, by chance it would get {chance}"
+        return what, Parameter(name=name, estimate=replace(fitted.share, reason=said), identified=True)
+
+    # -- the model ---------------------------------------------------------------------------------------------
+
+    def _source(self, count: int) -> str:
+        runs = f"{len(self.runs)} run{'s' if len(self.runs) != 1 else ''}"
+        return f"calibrated with {count} observations of {runs}"
+
+    def _model(
+        self,
+        latencies: dict[str, LatencyFit | None],
+        broker: BrokerFit | None,
+        look_s: float,
+        hand_out: HandOut | None,
+    ) -> ProviderModel:
+        start, today = self.start, date.today()
+        calls = {
+            op: Latency(time=found.time, prior=False, source=self._source(found.count), as_of=today)
+            for op, found in latencies.items()
+            if found is not None
+        }
+        changed: dict[str, Any] = {}
+        if broker is not None and broker.known:
+            changed["calls_served_at_once"] = broker.calls_served_at_once
+        if broker is not None and broker.calls_served_at_once:
+            time = ConstantTime(mean_s=broker.service_s.value)
+            source = self._source(sum(run.calls.size for run in self.runs))
+            changed["call_service"] = Latency(time=time, prior=False, source=source, as_of=today)
+        if not self.pushes:
+            looking = (
+                Looking(every_s=look_s, prior=False, source=self._source(FEWEST), as_of=today)
+                if look_s
+                else None
+            )
+            changed["long_poll"] = looking
+        if hand_out is not None:
+            changed["hand_out"] = hand_out
+        return start.model_copy(
+            update={
+                "latency": start.latency.model_copy(update=calls),
+                "broker": start.broker.model_copy(update=changed),
+                "clients": {**start.clients, self.client: self._client_cost()},
+                "as_of": today,
+            }
+        )
+
+    def _client_cost(self) -> ClientCost:
+        assumed, cost = self.start.clients[self.client], self.cost
+        if not cost.call.known:
+            return assumed
+        message_s = cost.message.value if cost.message.known else assumed.message_cost_s
+        split = "" if cost.message.known else "; what a message costs is assumed"
+        return ClientCost(
+            call_cost_s=cost.call.value,
+            message_cost_s=message_s,
+            prior=False,
+            source=self._source(sum(run.calls.size for run in self.runs)) + split,
+            as_of=date.today(),
+        )
+
+    def _client_parameters(self, cost: ClientCostFit) -> Iterator[Parameter]:
+        for name, estimate in (("call_cost", cost.call), ("message_cost", cost.message)):
+            yield Parameter(
+                name=f"clients.{self.client}.{name}",
+                estimate=estimate,
+                identified=estimate.known,
+                reason=estimate.reason,
+            )
+
+    def _left_out(self) -> Iterator[Parameter]:
+        """Parameters that no run of this kind tells."""
+        said = {
+            "latency.connect": (
+                self.start.latency.connect,
+                "a new connection is opened too rarely: it matters only with more calls at once than "
+                "max_pool_connections",
+            ),
+            "broker.short_poll.share": (
+                self.start.broker.short_poll,
+                "which servers a receive without a wait asks is not to be seen from outside",
+            ),
+            "broker.traffic": (
+                self.start.broker.traffic,
+                "what a messaging unit carries shows only in a run with large messages that fills it",
+            ),
+        }
+        for name, (there, reason) in said.items():
+            if there is not None:
+                yield Parameter(name=name, estimate=missing(reason), identified=False, reason=reason)
+
+
+def with_service(model: ProviderModel, at_once: int, service_s: float) -> ProviderModel:
+    """The model of a broker that serves so many calls at once for so long, with calls as long as before when alone."""
+    if not at_once:
+        return model.model_copy(
+            update={"broker": model.broker.model_copy(update={"calls_served_at_once": 0})}
+        )
+    shorter = {
+        op: latency.model_copy(update={"time": shortened(latency.time, service_s)})
+        for op in OPS
+        if not (latency := getattr(model.latency, op)).prior
+    }
+    service = model.broker.call_service.model_copy(update={"time": ConstantTime(mean_s=service_s)})
+    broker = model.broker.model_copy(update={"calls_served_at_once": at_once, "call_service": service})
+    return model.model_copy(update={"latency": model.latency.model_copy(update=shorter), "broker": broker})
+
+
+def _latency_parameters(latencies: dict[str, LatencyFit | None]) -> Iterator[Parameter]:
+    for op, fitted in latencies.items():
+        if fitted is None:
+            reason = f"fewer than {FEWEST} undisturbed calls were seen: add a run {WHICH_RUN[op]}"
+            yield Parameter(
+                name=f"latency.{op}", estimate=missing(reason, "s"), identified=False, reason=reason
+            )
+            continue
+        yield Parameter(name=f"latency.{op}", estimate=fitted.mean_s, identified=True)
+        yield Parameter(name=f"latency.{op}.p95", estimate=fitted.p95_s, identified=True)
+
+
+def _broker_parameters(broker: BrokerFit) -> Iterator[Parameter]:
+    served, reason = broker.calls_served_at_once, broker.service_s.reason
+    count = Estimate(value=float(served)) if broker.known else missing(reason)
+    yield Parameter(
+        name="broker.calls_served_at_once",
+        estimate=replace(count, method="synthetic likelihood of runs simulated again"),
+        identified=broker.known,
+        reason=reason,
+    )
+    yield Parameter(
+        name="broker.call_service", estimate=broker.service_s, identified=served > 0, reason=reason
+    )
