@@ -89,6 +89,8 @@ HOME_OF = {
     "plotly": r"ui(\.|$)",
     "ipywidgets": r"ui(\.|$)",
     "anywidget": r"ui(\.|$)",
+    "prometheus_client": r"measurement\.metrics$",
+    "IPython": r"measurement\.notebook_line$",
     "typer": r"ui(\.|$)",
     "rich": r"ui(\.|$)",
 }
@@ -264,7 +266,8 @@ def test_every_library_is_declared(checkout: Path) -> None:
     """Every library that qtune imports is a dependency or an extra of its own, not a guest of another's."""
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["notebook"], *extras["azure"], *extras["aws"]]
+    optional = ("notebook", "azure", "aws", "metrics")
+    lines = [*project["dependencies"], *(line for extra in optional for line in extras[extra])]
     declared = {re.split(r"[\[<>=!~ ]", line)[0].lower() for line in lines}
     brought = {
         "yaml": "pyyaml",
@@ -272,6 +275,8 @@ def test_every_library_is_declared(checkout: Path) -> None:
         "botocore": "boto3",
         "llvmlite": "numba",
         "pydantic_core": "pydantic",
+        "prometheus_client": "prometheus-client",
+        "IPython": "ipython",
     }
     used = {found.library for found in all_imports()} - {"qtune", *sys.stdlib_module_names}
     assert {brought.get(library, library) for library in used} <= declared

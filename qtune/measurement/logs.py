@@ -11,7 +11,6 @@ import mmap
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -63,20 +62,35 @@ class RowFile:
                 self._maps.append(mmap.mmap(opened.fileno(), 0))
 
 
-def read_rows(folder: Path, name: str, dtype: np.dtype[Any]) -> NDArray[np.void]:
-    """All rows of a kind that the process called ``name`` has written."""
+def mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[np.void]:
+    """The places for rows in a file, as they are now: those whose field ``there`` is 1 hold one."""
     whole = np.dtype([("there", "u1"), *((field, dtype[field]) for field in dtype.names or ())])
-    found: list[NDArray[np.void]] = []
-    for path in sorted(folder.glob(f"{name}-*.rows"), key=lambda path: int(path.stem.rsplit("-", 1)[1])):
-        rows = np.fromfile(path, whole)
-        found.append(rows[rows["there"] == 1])
-    rows = np.concatenate(found) if found else np.empty(0, whole)
+    return np.memmap(path, whole, mode="r")
+
+
+def without_marks(rows: NDArray[np.void], dtype: np.dtype[Any]) -> NDArray[np.void]:
+    """Rows of a file as a table of their kind."""
     read = np.empty(rows.size, dtype)
     for field in dtype.names or ():
         read[field] = rows[field]
     return read
 
 
-def names_in(folder: Path, kind: str) -> Iterator[str]:
-    """The processes that have written rows of a kind, by the names of their files without the number."""
-    yield from sorted({path.stem.rsplit("-", 1)[0] for path in folder.glob(f"{kind}.*.rows")})
+def files_of(folder: Path, kind: str) -> list[Path]:
+    """The files with rows of a kind, process by process, in the order in which they were begun."""
+    found = [path for path in folder.glob(f"{kind}.*.rows") if path.stat().st_size]
+    return sorted(found, key=_process_and_number)
+
+
+def read_rows(folder: Path, kind: str, dtype: np.dtype[Any]) -> NDArray[np.void]:
+    """All rows of a kind that any process has written."""
+    found = [np.empty(0, dtype)]
+    for path in files_of(folder, kind):
+        rows = mapped(path, dtype)
+        found.append(without_marks(rows[rows["there"] == 1], dtype))
+    return np.concatenate(found)
+
+
+def _process_and_number(path: Path) -> tuple[str, int]:
+    process, number = path.stem.rsplit("-", 1)
+    return process, int(number)

@@ -27,11 +27,11 @@ class Machine:
 
     def look(self, now_s: float) -> None:
         """See how busy the machine has been since the last look."""
-        busy_s, all_s = self._times()
-        passed_s = all_s - self._before[1]
-        if passed_s > 0.0:
-            self.utilization.append((now_s, (busy_s - self._before[0]) / passed_s))
-            self._before = busy_s, all_s
+        times_s = self._times()
+        busy_s, free_s = (now - before for now, before in zip(times_s, self._before, strict=True))
+        if busy_s + free_s > 0.0:
+            self.utilization.append((now_s, busy_s / (busy_s + free_s)))
+            self._before = times_s
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class Machine:
 
     @staticmethod
     def _times() -> tuple[float, float]:
-        """Seconds that all cores have worked, and seconds in all, since the machine began."""
+        """Seconds that all cores have worked, and that they had nothing to do, since the machine began."""
         times = psutil.cpu_times()._asdict()
         busy_s = sum(time_s for name, time_s in times.items() if name not in _NOT_WORK)
-        return busy_s, busy_s + times["idle"] + times.get("iowait", 0.0)
+        return busy_s, times["idle"] + times.get("iowait", 0.0)

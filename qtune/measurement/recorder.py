@@ -7,6 +7,8 @@ from mmap import mmap
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from qtune.measurement.logs import NAN, RowFile
 from qtune.result import CALL, DELIVERY, DELIVERY_OPEN
 
@@ -20,8 +22,10 @@ def _fields(dtype: object) -> str:
 
 DELIVERY_FIELDS: Final = _fields(DELIVERY)
 CALL_FIELDS: Final = _fields(CALL)
-SENT_FIELDS: Final = "qddi"
+SENT: Final = np.dtype([("message", "<i8"), ("start_s", "<f8"), ("end_s", "<f8"), ("fate", "<i4")])
 """Of a message of a send call: its number, when the call began and ended, and what became of it."""
+
+SENT_FIELDS: Final = _fields(SENT)
 
 TAKEN: Final = 1
 REJECTED: Final = 2

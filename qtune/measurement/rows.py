@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtune.conditions import Account
-from qtune.measurement.logs import names_in, read_rows
-from qtune.measurement.recorder import REJECTED, TAKEN
+from qtune.measurement.logs import read_rows
+from qtune.measurement.recorder import REJECTED, SENT, TAKEN
 from qtune.result import (
     CALL,
     DELIVERY,
@@ -35,7 +35,6 @@ from qtune.workload import Workload
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
-SENT: Final = np.dtype([("message", "<i8"), ("start_s", "<f8"), ("end_s", "<f8"), ("fate", "<i4")])
 SAMPLES: Final = 500
 
 
@@ -104,9 +103,7 @@ def lateness_s(ran: Ran) -> Floats:
 
 def _all(ran: Ran, kind: str, dtype: np.dtype[Any], times: tuple[str, ...]) -> NDArray[np.void]:
     """The rows of all processes, with times from the start of the run."""
-    rows = np.concatenate(
-        [read_rows(ran.folder, name, dtype) for name in names_in(ran.folder, kind)] or [np.empty(0, dtype)]
-    )
+    rows = read_rows(ran.folder, kind, dtype)
     for name in times:
         rows[name] -= ran.start_s
     return rows

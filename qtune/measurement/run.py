@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from qtune.conditions import Conditions
 from qtune.errors import ProviderFailure
 from qtune.faults import KillConsumers, PauseHandlers
 from qtune.measurement.client import Orders
+from qtune.measurement.live import Looker, Watch
 from qtune.measurement.logs import clock_s
 from qtune.measurement.machine import Machine
 from qtune.measurement.measurable import check_measurable
@@ -33,9 +33,8 @@ from qtune.workload import Workload
 
 START_AFTER_S: Final = 0.3
 LOOK_EVERY_S: Final = 0.25
-
-Watch = Callable[[float, float], None]
-"""What is told how much of the run is over, and how much there is, in seconds."""
+SHOW_EVERY: Final = 4
+"""Every so many looks the run is shown: reading its rows costs a little of what is measured."""
 
 
 def run_on(
@@ -43,7 +42,7 @@ def run_on(
     adapter: QueueAdapter,
     *,
     seed: int | None = None,
-    watch: Watch = lambda done_s, of_s: None,
+    watch: Watch | None = None,
 ) -> Result:
     """Run a scenario on a real queue up to its horizon, in real time.
 
@@ -92,7 +91,7 @@ class _Run:
     producers: list[Process] = field(default_factory=list)
     clock_error_s: float = 0.0
 
-    def to_the_end(self, watch: Watch) -> tuple[Ran, Machine]:
+    def to_the_end(self, watch: Watch | None) -> tuple[Ran, Machine]:
         """Run to the horizon."""
         machine = Machine()
         try:
@@ -150,7 +149,7 @@ class _Run:
             process.wait_until_ready()
 
     def _look_on(
-        self, start_s: float, machine: Machine, watch: Watch
+        self, start_s: float, machine: Machine, watch: Watch | None
     ) -> tuple[list[float], list[tuple[float, float]]]:
         """Wait for the horizon, kill whom the scenario kills, and see how busy the machine is."""
         horizon_s = self.scenario.horizon_s
@@ -159,10 +158,13 @@ class _Run:
         )
         killed_s = [float("inf")] * len(self.consumers)
         core_s: list[tuple[float, float]] = []
+        looker, turn = Looker(self.folder, self.workload.due_s, horizon_s), 0
         while (now_s := clock_s() - start_s) < horizon_s:
             machine.look(now_s)
             core_s.append((now_s, sum(process.core_s() for process in self.consumers)))
-            watch(now_s, horizon_s)
+            if watch is not None and turn % SHOW_EVERY == 0:
+                watch(looker.look(start_s, now_s))
+            turn += 1
             next_s = min(now_s + LOOK_EVERY_S, horizon_s, *(at_s for at_s, _ in kills[:1]))
             time.sleep(max(0.0, start_s + next_s - clock_s()))
             while kills and kills[0][0] <= clock_s() - start_s:
@@ -171,7 +173,8 @@ class _Run:
                 ]:
                     self.consumers[number].kill()
                     killed_s[number] = clock_s() - start_s
-        watch(horizon_s, horizon_s)
+        if watch is not None:
+            watch(looker.look(start_s, horizon_s))
         return killed_s, core_s
 
     def _end(self) -> None:

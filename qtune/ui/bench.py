@@ -29,6 +29,9 @@ def bench(
     yes: Annotated[
         bool, typer.Option("--yes", help="On the provider's own servers, where calls cost money.")
     ] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Serve Prometheus metrics of the run on this port of 127.0.0.1.")
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="Keep the rows of the run in this .npz file.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +58,8 @@ def bench(
             queue=queue,
             takes_over=take_over,
             seed=seed,
-            watch=lambda done_s, of_s: steps.at("measuring, seconds", int(max(done_s, 0.0)), int(of_s)),
+            watch=lambda live: steps.at(str(live)),
+            metrics_port=metrics_port,
         )
         if save is not None:
             text.tell(f"qtune: the rows of the run are in {measured.save(save)}")

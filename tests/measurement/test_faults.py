@@ -12,7 +12,7 @@ import pytest
 
 from qtune.emulators.servicebus import ServiceBusEmulator
 from qtune.invariants import check
-from qtune.measurement import measure
+from qtune.measurement import Live, measure
 from qtune.result import MESSAGE_COMPLETED, Result
 from qtune.scenario import Scenario
 
@@ -35,9 +35,9 @@ class Trouble:
     def __init__(self, *steps: tuple[float, Callable[[], object]]) -> None:
         self.steps = list(steps)
 
-    def __call__(self, done_s: float, of_s: float) -> None:
-        """Told how much of the run is over."""
-        while self.steps and done_s >= self.steps[0][0]:
+    def __call__(self, live: Live) -> None:
+        """Shown how the run goes."""
+        while self.steps and live.time_s >= self.steps[0][0]:
             self.steps.pop(0)[1]()
 
 

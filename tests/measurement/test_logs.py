@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qtune.measurement.logs import ROWS_A_FILE, RowFile, names_in, read_rows
+from qtune.measurement.logs import ROWS_A_FILE, RowFile, files_of, read_rows
 
 PAIR = np.dtype([("number", "<i8"), ("half", "<f8")])
 
@@ -36,7 +36,7 @@ def test_rows_of_a_process_that_is_killed_are_all_there(tmp_path: Path) -> None:
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    rows = read_rows(tmp_path, "pairs.a", PAIR)
+    rows = read_rows(tmp_path, "pairs", PAIR)
     assert rows.size >= 1000
     assert (rows["number"] == np.arange(rows.size)).all()
     assert (rows["half"] == 0.5 * rows["number"]).all()
@@ -56,7 +56,7 @@ def test_threads_fill_several_files_without_losing_a_row(tmp_path: Path) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    assert list(names_in(tmp_path, "pairs")) == ["pairs.b"]
-    read = read_rows(tmp_path, "pairs.b", PAIR)
+    assert [path.name for path in files_of(tmp_path, "pairs")] == [f"pairs.b-{n}.rows" for n in range(3)]
+    read = read_rows(tmp_path, "pairs", PAIR)
     assert sorted(read["number"].tolist()) == list(range(4 * each))
     assert (read["half"] == 0.5 * read["number"]).all()
