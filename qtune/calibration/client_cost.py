@@ -43,7 +43,8 @@ def fit_client_cost(results: Sequence[Result], message_cost_s: float) -> ClientC
     What handlers burn is taken off first. What a process uses while it does nothing goes to the time that passed. The
     errors are robust against parts that differ in how exact they are (HC3, MacKinnon and White, 1985).
 
-    message_cost_s: taken as it is when runs with one size of batch cannot tell it from the calls.
+    message_cost_s: taken when runs with one size of batch cannot tell it from the calls. The interval of a call then
+    has room for every message cost from nothing to that of a call.
     """
     seen = [result for result in results if not np.isnan(result.states["core_busy_s"]).all()]
     rows = np.concatenate([_parts(result) for result in seen] or [np.empty((0, 4))])
@@ -55,6 +56,11 @@ def fit_client_cost(results: Sequence[Result], message_cost_s: float) -> ClientC
         if found[0] > 0.0 and found[1] >= 0.0:
             return ClientCostFit(call=_estimate(found, low, high, 0), message=_estimate(found, low, high, 1))
     found, low, high = _least_squares(rows[:, [0, 2]], rows[:, 3] - message_cost_s * rows[:, 1])
+    # A message costs something from nothing to as much as a call.
+    low = np.minimum(
+        low, _least_squares(np.column_stack((rows[:, 0] + rows[:, 1], rows[:, 2])), rows[:, 3])[1]
+    )
+    high = np.maximum(high, _least_squares(rows[:, [0, 2]], rows[:, 3])[2])
     if found[0] <= 0.0:
         reason = "the client's processor time does not grow with its calls: add a run with more of them"
         return ClientCostFit(call=missing(reason, "s"), message=missing(reason, "s"))

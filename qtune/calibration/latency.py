@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from qtune.analysis.intervals import Estimate
+from qtune.calibration.survival import quantile_of, quantiles_of
 from qtune.errors import InputError, Problem
 from qtune.shapes import ConstantTime, EmpiricalTime, ExponentialTime, FittedTime, TimeShape
 
@@ -46,6 +47,15 @@ class LatencyFit:
     count: int
     censored: int
     off: float
+
+    def unsure_by(self, part_s: Estimate) -> LatencyFit:
+        """The same when what was taken off all times is itself only known to lie in an interval."""
+
+        def wider(estimate: Estimate) -> Estimate:
+            low = max(0.0, estimate.low - (part_s.high - part_s.value))
+            return replace(estimate, low=low, high=estimate.high + (part_s.value - part_s.low))
+
+        return replace(self, mean_s=wider(self.mean_s), p95_s=wider(self.p95_s))
 
 
 def fit_latency(times_s: Floats, censored_s: Floats | None = None) -> LatencyFit:
@@ -121,16 +131,18 @@ class _Shape:
         return float(np.clip(law.std() / law.mean(), 0.01, 10.0))
 
     def worst_error(self) -> float:
-        """How far the fitted quantiles are from the measured ones, beyond twice what chance explains, as a share."""
-        law, worst, seen = (
-            self._frozen(self.parameters),
-            0.0,
-            _quantiles(self._times_s, self._censored_s, LEVELS),
-        )
-        for level, measured_s in zip(LEVELS, seen.tolist(), strict=True):
+        """How far the fitted quantiles are from the measured ones, beyond twice what chance explains, as a share.
+
+        Of those quantiles that were reached.
+        """
+        law, worst = self._frozen(self.parameters), 0.0
+        for level in LEVELS:
+            measured_s, error = quantile_of(self._times_s, self._censored_s, level)
+            if np.isnan(measured_s):
+                break
             fitted_s = float(law.ppf(level))
-            # The standard error of a sample quantile is sqrt(p (1 - p) / n) / density.
-            error_s = (level * (1.0 - level) / self._times_s.size) ** 0.5 / float(law.pdf(fitted_s))
+            # The standard error of a quantile is that of the share below it, divided by the density.
+            error_s = error / float(law.pdf(fitted_s))
             worst = max(worst, (abs(fitted_s - measured_s) - 2.0 * error_s) / measured_s)
         return worst
 
@@ -213,20 +225,10 @@ def _constant(times_s: Floats) -> LatencyFit:
     )
 
 
-def _quantiles(times_s: Floats, censored_s: Floats, levels: Sequence[float]) -> Floats:
-    """The quantiles of times of which some are only known to be longer (Kaplan and Meier); the longest where they are
-    not reached."""
-    if not censored_s.size:
-        return np.asarray(np.quantile(times_s, levels))
-    survived = stats.ecdf(stats.CensoredData(uncensored=times_s, right=censored_s)).cdf
-    place = np.searchsorted(survived.probabilities, levels)
-    return np.asarray(survived.quantiles[np.minimum(place, survived.quantiles.size - 1)], np.float64)
-
-
 def _empirical(times_s: Floats, censored_s: Floats) -> LatencyFit:
     """The measured times themselves, as evenly spaced quantiles; intervals by the bootstrap."""
     levels = (np.arange(SAMPLES) + 0.5) / SAMPLES
-    samples: Floats = _quantiles(times_s, censored_s, levels.tolist())
+    samples: Floats = quantiles_of(times_s, censored_s, levels)
     if not censored_s.size:
         samples = samples * (
             times_s.mean() / samples.mean()
@@ -234,10 +236,10 @@ def _empirical(times_s: Floats, censored_s: Floats) -> LatencyFit:
     rng = np.random.default_rng(1)
     drawn: Floats = np.empty((RESAMPLES, 2))
     for row in drawn:
-        some = _quantiles(
+        some = quantiles_of(
             times_s[rng.integers(0, times_s.size, times_s.size)],
             censored_s[rng.integers(0, censored_s.size, censored_s.size)] if censored_s.size else censored_s,
-            levels.tolist(),
+            levels,
         )
         row[:] = float(some.mean()), float(np.quantile(some, 0.95))
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)

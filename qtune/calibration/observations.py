@@ -88,6 +88,12 @@ def is_quiet(result: Result, calls: Table) -> Mask:
     return np.asarray(others & ~_opens_connection(result, calls))
 
 
+def calls_under_way(result: Result) -> float:
+    """How many calls were under way on average, without receives, which may wait."""
+    working = result.calls[result.calls["op"] != OP_RECEIVE]
+    return float(_length_s(working).sum()) / result.horizon_s
+
+
 def typical_s(result: Result) -> float:
     """About how long a round trip takes: the median of the calls that do not wait."""
     working = result.calls[result.calls["op"] != OP_RECEIVE]

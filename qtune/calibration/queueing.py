@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -22,27 +22,132 @@ from qtune.calibration.waiting import HALF_CHI_SQUARE_95
 from qtune.result import CALL_OK, OP_RECEIVE, OP_SEND, OP_SETTLE, Result
 
 Floats = NDArray[np.float64]
+Again = Callable[[Result, int, float], Result]
+"""A run again, with so many calls served at once (0: any number) and so long each."""
 
-AT_ONCE: Final = (1, 2, 4, 8, 16)
+AT_ONCE: Final = (1, 2, 3, 4, 6, 8, 12, 16)
 PARTS: Final = 20
 STATISTICS: Final = 7
 LEAST_ERROR: Final = 0.02
 """A statistic is never trusted to better than this share: the model is one, and the machine another."""
 
+NO_LIMIT: Final = "the runs show no limit: a run with more calls at once could"
+NOT_ALONE: Final = (
+    "the runs do not tell {low} calls at once from {high} that take as many times longer: how many calls a second the "
+    "broker serves is what they tell"
+)
+METHOD: Final = "synthetic likelihood of runs simulated again"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BrokerFit:
-    """What a broker can serve: ``calls_served_at_once`` (0: any number), and the mean service of a call."""
+    """What a broker can serve.
 
-    calls_served_at_once: int
+    at_once: calls at a time; 0: any number. service_s: of each call; rate_per_s: the ratio of the two, which runs tell
+    much better than either. All without a value when runs could not tell.
+    """
+
+    at_once: Estimate
     service_s: Estimate
-    misfit: float
-    misfit_unlimited: float
+    rate_per_s: Estimate
 
     @property
     def known(self) -> bool:
-        """Whether runs could tell it at all."""
-        return not math.isnan(self.misfit)
+        """Whether the runs could tell."""
+        return self.at_once.known
+
+    @property
+    def limited(self) -> bool:
+        """Whether calls wait for each other."""
+        return self.at_once.value > 0.0
+
+
+def untold(reason: str) -> BrokerFit:
+    """The runs could not tell, and why."""
+    return BrokerFit(
+        at_once=missing(reason), service_s=missing(reason, "s"), rate_per_s=missing(reason, "1/s")
+    )
+
+
+class _Misfit:
+    """Minus the synthetic log-likelihood of runs (Wood, Nature 466, 2010) as a function of the two parameters."""
+
+    def __init__(self, loaded: Sequence[Result], again: Again) -> None:
+        self._again = again
+        self._targets = [(run, statistics(run), np.linalg.inv(covariance(run))) for run in loaded]
+
+    def __call__(self, at_once: int, service_s: float) -> float:
+        total = 0.0
+        for run, seen, precision in self._targets:
+            off = statistics(self._again(run, at_once, service_s)) - seen
+            total += 0.5 * float(off @ precision @ off)
+        return total
+
+    @property
+    def freedom(self) -> int:
+        """Of twice the misfit at its least, when the model is right."""
+        return STATISTICS * len(self._targets)
+
+    def best_service(self, at_once: int, most_s: float) -> tuple[float, float]:
+        """The least misfit with so many calls served at once, and the service at which it is."""
+        found = optimize.minimize_scalar(
+            lambda log_s: self(at_once, math.exp(log_s)),
+            bounds=(math.log(0.02 * most_s), math.log(most_s)),
+            method="bounded",
+            options={"maxiter": 16, "xatol": 0.005},
+        )
+        return float(found.fun), math.exp(float(found.x))
+
+    def ends(self, at_once: int, top_s: float, allowed: float, most_s: float) -> tuple[float, float]:
+        """Where the misfit has grown to what is allowed, in steps that grow from 1 % of the service."""
+
+        def end(direction: int) -> float:
+            step, at_s = 0.01, top_s
+            while 0.3 * top_s < at_s < min(3.0 * top_s, most_s) or at_s == top_s:
+                at_s = top_s * (1.0 + direction * step)
+                if self(at_once, at_s) > allowed:
+                    break
+                step *= 1.5
+            return min(at_s, most_s)
+
+        return end(-1), end(1)
+
+
+def fit_broker(loaded: Sequence[Result], again: Again, most_service_s: float) -> BrokerFit:
+    """The number of calls served at once and the service of each, by maximum synthetic likelihood.
+
+    loaded: runs in which calls got in each other's way. most_service_s: no service is longer than a whole call alone.
+
+    Where even the best candidate leaves more than chance explains, the model is not the machine: the intervals grow by
+    the ratio of the two, as Birge's ratio has it.
+    """
+    misfit = _Misfit(loaded, again)
+    unlimited = misfit(0, 0.0)
+    no_limit = replace(untold(NO_LIMIT), at_once=Estimate(value=0.0, method=METHOD, reason=NO_LIMIT))
+    if unlimited <= 0.5 * float(stats.chi2.ppf(0.95, misfit.freedom)):
+        return no_limit
+    tried: dict[int, tuple[float, float]] = {}
+    for at_once in AT_ONCE:
+        tried[at_once] = misfit.best_service(at_once, most_service_s)
+        if tried[at_once][0] > 2.0 * min(tried.values())[0] + 10.0:
+            break
+    best, (least, service_s) = min(tried.items(), key=lambda item: item[1][0])
+    allowed = least + HALF_CHI_SQUARE_95 * max(1.0, 2.0 * least / misfit.freedom)
+    if unlimited <= allowed:
+        return no_limit
+    likely = {at_once: found_s for at_once, (cost, found_s) in tried.items() if cost <= allowed}
+    low_s, high_s = misfit.ends(best, service_s, allowed, most_service_s)
+    least_s, most_s = min(low_s, *likely.values()), max(high_s, *likely.values())
+    reason = "" if len(likely) == 1 else NOT_ALONE.format(low=min(likely), high=max(likely))
+    return BrokerFit(
+        at_once=Estimate(
+            value=float(best), low=float(min(likely)), high=float(max(likely)), method=METHOD, reason=reason
+        ),
+        service_s=Estimate(value=service_s, low=least_s, high=most_s, unit="s", method=METHOD, reason=reason),
+        rate_per_s=Estimate(
+            value=best / service_s, low=best / high_s, high=best / low_s, unit="1/s", method=METHOD
+        ),
+    )
 
 
 def statistics(result: Result) -> Floats:
@@ -71,73 +176,3 @@ def _values(result: Result, from_s: float, to_s: float) -> list[float]:
         else:
             found += [float(took_s.mean()), float(np.quantile(took_s, 0.9))]
     return found
-
-
-def fit_broker(
-    loaded: Sequence[Result], simulated: Callable[[Result, int, float], Result], most_service_s: float
-) -> BrokerFit:
-    """The number of calls served at once and the service of each, by maximum synthetic likelihood.
-
-    loaded: measured runs in which calls got in each other's way. simulated: such a run again, with so many calls served
-    at once (0: any number) and so long each. most_service_s: no service is longer than a whole call that was alone.
-    """
-    targets = [(result, statistics(result), np.linalg.inv(covariance(result))) for result in loaded]
-
-    def misfit(at_once: int, service_s: float) -> float:
-        total = 0.0
-        for result, seen, precision in targets:
-            off = statistics(simulated(result, at_once, service_s)) - seen
-            total += 0.5 * float(off @ precision @ off)
-        return total
-
-    unlimited = misfit(0, 0.0)
-    if unlimited <= 0.5 * float(stats.chi2.ppf(0.95, STATISTICS * len(targets))):
-        return _no_limit(unlimited, unlimited)
-    best: tuple[float, int, float] | None = None
-    bounds = (math.log(0.02 * most_service_s), math.log(most_service_s))
-    for at_once in AT_ONCE:
-        top = optimize.minimize_scalar(
-            lambda log_s, n=at_once: misfit(n, math.exp(log_s)),
-            bounds=bounds,
-            method="bounded",
-            options={"maxiter": 25},
-        )
-        if best is None or float(top.fun) < best[0]:
-            best = float(top.fun), at_once, math.exp(float(top.x))
-        elif float(top.fun) > 2.0 * best[0] + 10.0:
-            break
-    assert best is not None
-    if unlimited <= best[0] + HALF_CHI_SQUARE_95:
-        return _no_limit(unlimited, unlimited)
-    cost, at_once, service_s = best
-    low_s, high_s = _interval(lambda s: misfit(at_once, s), service_s, cost, most_service_s)
-    estimate = Estimate(
-        value=service_s,
-        low=low_s,
-        high=high_s,
-        unit="s",
-        method="synthetic likelihood of runs simulated again",
-    )
-    return BrokerFit(
-        calls_served_at_once=at_once, service_s=estimate, misfit=cost, misfit_unlimited=unlimited
-    )
-
-
-def _no_limit(misfit: float, unlimited: float) -> BrokerFit:
-    reason = "the runs show no limit: a run with more calls at once could"
-    return BrokerFit(
-        calls_served_at_once=0, service_s=missing(reason, "s"), misfit=misfit, misfit_unlimited=unlimited
-    )
-
-
-def _interval(
-    misfit: Callable[[float], float], top_s: float, cost: float, most_s: float
-) -> tuple[float, float]:
-    """Where the misfit has grown by what a 95 % interval allows, on a grid of 2 % steps."""
-    ends = []
-    for step in (1.0 / 1.02, 1.02):
-        at_s = top_s
-        while misfit(at_s * step) - cost < HALF_CHI_SQUARE_95 and 0.3 * top_s < at_s < 3.0 * top_s:
-            at_s *= step
-        ends.append(min(at_s * step, most_s))
-    return min(ends), max(ends)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,14 +13,21 @@ from qtune.analysis.intervals import Estimate, missing
 from qtune.calibration.again import simulated_again
 from qtune.calibration.client_cost import ClientCostFit, fit_client_cost, spent_s
 from qtune.calibration.latency import FEWEST, LatencyFit, fit_latency, of_two_halves, shortened
-from qtune.calibration.observations import Times, Waited, is_measured, times_of, waited
-from qtune.calibration.queueing import BrokerFit, fit_broker
+from qtune.calibration.observations import Times, Waited, calls_under_way, is_measured, times_of, waited
+from qtune.calibration.queueing import BrokerFit, fit_broker, untold
 from qtune.calibration.waiting import fit_hand_out, fit_look
 from qtune.providers.model import ClientCost, HandOut, Latency, Looking, ProviderModel
 from qtune.result import OP_RECEIVE, OP_RENEW, OP_SEND, OP_SETTLE, Result
 from qtune.shapes import ConstantTime
 
 OPS: Final = {"send": OP_SEND, "receive": OP_RECEIVE, "settle": OP_SETTLE, "renew": OP_RENEW}
+ENOUGH: Final = 500
+"""With so many undisturbed calls the mean is known to a few per cent: a busier run would add more error than it
+takes away."""
+
+DISTURBED: Final = 0.5
+"""With more calls under way on average, calls get in each other's way where a broker serves few at once."""
+
 LOADED: Final = 2
 """So many runs are simulated again and again to find what the broker serves at once: those with most calls a second."""
 
@@ -62,8 +68,10 @@ class Stages:
         """The model with everything that the runs tell, and all its parameters."""
         gross = {op: self._latency(op, 0.0) for op in OPS}
         broker = self._broker(gross)
-        service_s = broker.service_s.value if broker.calls_served_at_once else 0.0
+        service_s = broker.service_s.value if broker.limited else 0.0
         latencies = {op: self._latency(op, service_s) for op in OPS} if service_s else gross
+        if broker.limited:
+            latencies = {op: found and found.unsure_by(broker.service_s) for op, found in latencies.items()}
         look, look_parameter = self._look(latencies)
         hand_out, hand_out_parameter = self._hand_out()
         model = self._model(latencies, broker, look, hand_out)
@@ -80,14 +88,21 @@ class Stages:
     # -- calls -------------------------------------------------------------------------------------------------
 
     def times(self, op: str) -> Times:
-        """How long calls took that nothing disturbed, without the client's own work, which a sender is not charged."""
-        runs = [
-            run
-            for run, behaviour in zip(self.runs, self.behaviours, strict=True)
-            if not (op == "receive" and self.pushes and (behaviour.prefetch or behaviour.batch > 1))
-            and not (op == "settle" and is_measured(run) and not self._settlement_waits())
-        ]
-        found = Times.together([times_of(run, OPS[op]) for run in runs])
+        """How long calls took that nothing disturbed, without the client's own work, which a sender is not charged.
+
+        Of the quietest runs, until there are enough calls of this kind; of busy ones only when there are too few.
+        """
+        parts: list[Times] = []
+        for run in sorted(self.runs, key=calls_under_way):
+            behaviour = run.scenario.behaviour()
+            hidden = op == "receive" and self.pushes and (behaviour.prefetch or behaviour.batch > 1)
+            if hidden or (op == "settle" and is_measured(run) and not self._settlement_waits()):
+                continue
+            count = sum(part.seen_s.size for part in parts)
+            if count >= ENOUGH or (count >= FEWEST and calls_under_way(run) > DISTURBED):
+                break
+            parts.append(times_of(run, OPS[op]))
+        found = Times.together(parts)
         return found if op == "send" else found.less(self.call_cost_s)
 
     def _settlement_waits(self) -> bool:
@@ -108,12 +123,7 @@ class Stages:
         missing_calls = [op for op in ("send", "receive", "settle") if op not in known]
         if missing_calls:
             reason = f"how long a {' or '.join(missing_calls)} takes is not known from these runs"
-            return BrokerFit(
-                calls_served_at_once=0,
-                service_s=missing(reason, "s"),
-                misfit=math.nan,
-                misfit_unlimited=math.nan,
-            )
+            return untold(reason)
         most_s = 0.9 * min(fitted.time.distribution().quantile(0.05) for fitted in known.values())
         base = self._model(gross, None, 0.0, None)
         busiest = sorted(self.runs, key=lambda run: -run.calls.size / run.horizon_s)
@@ -194,8 +204,8 @@ class Stages:
         }
         changed: dict[str, Any] = {}
         if broker is not None and broker.known:
-            changed["calls_served_at_once"] = broker.calls_served_at_once
-        if broker is not None and broker.calls_served_at_once:
+            changed["calls_served_at_once"] = int(broker.at_once.value)
+        if broker is not None and broker.limited:
             time = ConstantTime(mean_s=broker.service_s.value)
             source = self._source(sum(run.calls.size for run in self.runs))
             changed["call_service"] = Latency(time=time, prior=False, source=source, as_of=today)
@@ -291,14 +301,14 @@ def _latency_parameters(latencies: dict[str, LatencyFit | None]) -> Iterator[Par
 
 
 def _broker_parameters(broker: BrokerFit) -> Iterator[Parameter]:
-    served, reason = broker.calls_served_at_once, broker.service_s.reason
-    count = Estimate(value=float(served)) if broker.known else missing(reason)
     yield Parameter(
         name="broker.calls_served_at_once",
-        estimate=replace(count, method="synthetic likelihood of runs simulated again"),
+        estimate=broker.at_once,
         identified=broker.known,
-        reason=reason,
+        reason=broker.at_once.reason,
     )
-    yield Parameter(
-        name="broker.call_service", estimate=broker.service_s, identified=served > 0, reason=reason
-    )
+    for name, estimate in (
+        ("broker.call_service", broker.service_s),
+        ("broker.calls_per_s", broker.rate_per_s),
+    ):
+        yield Parameter(name=name, estimate=estimate, identified=broker.limited, reason=estimate.reason)

@@ -21,6 +21,8 @@ HALF_CHI_SQUARE_95: Final = 1.9207294103470245
 """By so much the log-likelihood falls from its top to the ends of a 95 % interval of one parameter."""
 
 GRID: Final = 512
+MOST: Final = 1000
+"""More waits than this tell nothing new and take their time."""
 
 
 def fit_look(waits_s: Floats, receive: Distribution) -> Estimate:
@@ -32,6 +34,7 @@ def fit_look(waits_s: Floats, receive: Distribution) -> Estimate:
     if waits_s.size < FEWEST:
         reason = f"only {waits_s.size} messages came while a receive waited; {FEWEST} are needed"
         return Estimate(value=float("nan"), unit="s", reason=reason)
+    waits_s = waits_s[:MOST]
     half_s = 0.5 * np.array([receive.quantile((k + 0.5) / GRID) for k in range(GRID)])
     floor_s = max(float(np.median(half_s)), 1e-5)
     spread_s = max(float(half_s.std()), 0.05 * floor_s, 1e-5)
