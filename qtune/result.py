@@ -34,13 +34,16 @@ TableName = Literal["messages", "deliveries", "calls", "states"]
 
 # State of a message when the run ended.
 MESSAGE_UNSENT: Final = 0
-MESSAGE_READY: Final = 1
-MESSAGE_LOCKED: Final = 2
-MESSAGE_COMPLETED: Final = 3
-MESSAGE_DEAD_LETTERED: Final = 4
-MESSAGE_EXPIRED: Final = 5
-MESSAGE_REJECTED: Final = 6
-MESSAGE_STATES: Final = ("unsent", "ready", "locked", "completed", "dead_lettered", "expired", "rejected")
+MESSAGE_DELAYED: Final = 1
+MESSAGE_READY: Final = 2
+MESSAGE_LOCKED: Final = 3
+MESSAGE_COMPLETED: Final = 4
+MESSAGE_DEAD_LETTERED: Final = 5
+MESSAGE_EXPIRED: Final = 6
+MESSAGE_REJECTED: Final = 7
+MESSAGE_STATES: Final = (
+    *("unsent", "delayed", "ready", "locked", "completed", "dead_lettered", "expired", "rejected"),
+)
 
 # How one delivery ended. LATE: the handler was right but its lock had ended, so the work is wasted.
 # LOST: its consumer was killed with it in hand; the broker learns nothing, and the lock runs out.
@@ -140,6 +143,7 @@ STATE: Final = np.dtype(
         ("breaker_openings", "<i8"),
         ("breaker_rejections", "<i8"),
         ("unsent", "<i8"),
+        ("delayed", "<i8"),
         ("backlog", "<i8"),
         ("in_flight", "<i8"),
         ("buffered", "<i8"),

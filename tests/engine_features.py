@@ -95,7 +95,12 @@ FROM_ROWS = {
     *("due at one instant", "expired unread", "expired after a delivery", "third delivery"),
     *("waited for a sender", "waited for a core", "handlers paused", "released by the keep-alive"),
     *("lingered", "an attempt fails and the next is right", "long poll served", "renewers too few"),
-    *("completed after its lock", "several groups drawn", "a group for each message"),
+    *(
+        "received when its delay ends",
+        "completed after its lock",
+        "several groups drawn",
+        "a group for each message",
+    ),
     *("waited for the downstream", "refused downstream", "refused every time"),
     *("a link held up by a limit", "worked again after a kill"),
     *("group by group by poll", "several of a group in one receive"),
@@ -222,6 +227,8 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
         "several groups drawn": plan.grouping == DRAWN_GROUPS and np.unique(messages["group"]).size > 1,
         "a group for each message": plan.grouping == OWN_GROUPS and messages.size > 1,
         **_from_groups(plan, result),
+        "received when its delay ends": plan.delay_s > 0.0
+        and bool((deliveries["locked_s"] == messages["sent_s"][deliveries["message"]] + plan.delay_s).any()),
         "third delivery": (deliveries["delivery_no"] > 2).any(),
         "waited for a sender": plan.senders > 0 and (result.states["unsent"] > plan.senders).any(),
         "waited for a core": result.states["core_busy_s"][-1] > 0.3 * busy_most,

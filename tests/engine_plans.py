@@ -96,9 +96,12 @@ def _scenario_like(
     downstream: Downstream | None,
     breaker: CircuitBreaker | None,
     most: int,
+    delay_s: float,
 ) -> Scenario:
     client = {LINK_SLIDING: "azure-processor", LINK_BURST: "azure-servicebus-7.15"}.get(discipline)
-    queue = {"provider": "sqs"} if discipline == POLL else {"provider": "servicebus", "tier": "premium"}
+    queue: dict[str, Any] = {"provider": "servicebus", "tier": "premium"}
+    if discipline == POLL:
+        queue = {"provider": "sqs", "delay_s": delay_s}
     like = Scenario(
         arrivals={"kind": "poisson", "rate_per_s": 1.0},
         service_time={"family": "exponential", "mean_s": 1.0},
@@ -160,6 +163,7 @@ def result_of(engine: str, plan: Plan) -> Result:
             _downstream_of(plan),
             _breaker_of(plan),
             plan.handler_batch,
+            plan.delay_s,
         ),
         seed=plan.seed,
         source=f"simulated:{engine}",

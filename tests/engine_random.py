@@ -197,7 +197,8 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
     polling = pick("loop", "permits", "buffer")
     if polling == "loop":
         adaptive = {
-            "adaptive_least": pick(1, min(batch, 3)),
+            **{"batch": 10, "in_hand_limit": 10, "refill_at": 10},
+            "adaptive_least": pick(1, 3),
             "adaptive_target_s": pick(0.3, 1.0, 5.0),
         }
         loop = {"batch": batch, "in_hand_limit": batch, "refill_at": batch, **settle}
@@ -217,11 +218,13 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
 
 
 def _broker(pick: Pick, lock_s: float, service_s: float, horizon_s: float) -> Fields:
+    retention_s = pick(np.inf, np.inf, horizon_s / 3.0, 5.0 * service_s + 0.5)
     return {
         "lock_s": lock_s,
         **_sending(pick, service_s),
         "max_deliveries": pick(0, 1, 2, 5),
-        "retention_s": pick(np.inf, np.inf, horizon_s / 3.0, 5.0 * service_s + 0.5),
+        "retention_s": retention_s,
+        "delay_s": pick(0.0, 0.0, 0.0, 0.3, 0.01) * min(retention_s, horizon_s),
         "capacity_messages": pick(0, 0, 3, 20),
         "rejects_when_full": pick(False, True),
         "redelivers_first": pick(False, True),

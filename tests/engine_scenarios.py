@@ -266,6 +266,7 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
         }
         return {"provider": provider, **queue}, {**shared, **client}
     queue = {"visibility_timeout_s": lock_s, "max_receive_count": pick(None, 1, 3)}
+    queue["delay_s"] = pick(0.0, 0.0, 3.0 * service_s)
     if pick(False, False, True):
         queue["type"] = "fifo"
         shared = {**shared, "keep_group_order": pick(None, True, False)}

@@ -24,11 +24,11 @@ def floor_s(scenario: Scenario, p: float) -> float:
 
 
 def floor_of(setup: Setup, p: float) -> float:
-    """The least ``p`` quantile: half a send, the wait for the next poll, half a receive, and one service.
+    """The least ``p`` quantile: half a send, the delay, the wait for a poll, half a receive, and one service.
 
     With a client that lingers for a full batch, also what one message in each batch must wait.
     """
-    fixed_s = setup.behaviour.message_cost_s + (setup.handler.per_call_s or 0.0)
+    fixed_s = setup.behaviour.message_cost_s + (setup.handler.per_call_s or 0.0) + setup.semantics.delay_s
     around = [setup.calls.receive.scaled(0.5)]
     if setup.senders:
         around.append(setup.calls.send.scaled(0.5))

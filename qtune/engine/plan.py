@@ -153,6 +153,7 @@ class Plan:
     lock_s: float = 30.0
     max_deliveries: int = 0  # 0: no bound
     retention_s: float = np.inf
+    delay_s: float = 0.0  # from the send until a message can be received; shorter than ``retention_s``
     capacity_messages: int = 0  # 0: no bound
     rejects_when_full: bool = False
     redelivers_first: bool = False

@@ -99,6 +99,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         lock_s=semantics.lock_s,
         max_deliveries=semantics.max_deliveries,
         retention_s=semantics.retention_s,
+        delay_s=semantics.delay_s,
         capacity_messages=semantics.capacity_messages,
         rejects_when_full=semantics.rejects_when_full,
         redelivers_first=semantics.redelivers_first,

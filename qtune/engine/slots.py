@@ -15,6 +15,7 @@ smallest first, in this order:
     customers           a customer of the closed loop has thought
     gathering           the oldest message that waits for a sender has waited for others long enough
     refill              a period of a rate limit begins or an outage ends, and deliveries that it held up go on
+    delays              the delay of messages ends, and they can be received
     pause               a pause of all handlers ends
     scaler              the scaler looks at the queue and decides
     fleet               a consumer starts, is told to stop or is killed; starts and ends come before new orders
@@ -45,6 +46,7 @@ class Slots(NamedTuple):
     customers: int
     gathering: int
     refill: int
+    delays: int
     pause: int
     scaler: int
     fleet: int
@@ -83,6 +85,7 @@ def slots_of(plan: Plan) -> Slots:
         plan.customers,
         1,
         1,
+        1 if plan.delay_s > 0.0 else 0,
         1,
         1 if plan.scale_every_s > 0.0 else 0,
         1 if plan.fleet_changes else 0,

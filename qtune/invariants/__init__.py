@@ -23,7 +23,7 @@ from qtune.invariants.handlers import (
     memory_is_bounded,
 )
 from qtune.invariants.offenders import offenders
-from qtune.invariants.states import littles_law, samples_match_rows
+from qtune.invariants.states import delays_are_kept, littles_law, samples_match_rows
 from qtune.result import (
     CALL_OPS,
     CALL_OUTCOMES,
@@ -36,6 +36,7 @@ from qtune.result import (
     DELIVERY_RELEASED,
     DELIVERY_UNSETTLED,
     MESSAGE_COMPLETED,
+    MESSAGE_DELAYED,
     MESSAGE_LOCKED,
     MESSAGE_READY,
     MESSAGE_STATES,
@@ -64,6 +65,7 @@ def check(result: Result) -> list[str]:
         _locks_are_few,
         _groups_are_in_order,
         littles_law,
+        delays_are_kept,
     ]
     if result.source.startswith("simulated"):  # an adapter samples while things go on
         laws += [samples_match_rows, downstream_keeps_its_bounds, breakers_stay_open, memory_is_bounded]
@@ -131,11 +133,11 @@ def _states_match_times(result: Result) -> Iterator[str]:
     """A message has left if and only if its state says so; what is in the broker has been sent and locked."""
     messages = result.messages
     state = messages["state"]
-    stays = (state == MESSAGE_UNSENT) | (state == MESSAGE_READY) | (state == MESSAGE_LOCKED)
+    stays = np.isin(state, (MESSAGE_UNSENT, MESSAGE_DELAYED, MESSAGE_READY, MESSAGE_LOCKED))
     yield from offenders("messages", stays != np.isnan(messages["left_s"]), "left_s contradicts the state")
     sent = ~np.isnan(messages["sent_s"])
     yield from offenders("messages", (state == MESSAGE_UNSENT) & sent, "unsent, with a time of sending")
-    here = (state == MESSAGE_READY) | (state == MESSAGE_LOCKED) | (state == MESSAGE_COMPLETED)
+    here = np.isin(state, (MESSAGE_DELAYED, MESSAGE_READY, MESSAGE_LOCKED, MESSAGE_COMPLETED))
     yield from offenders("messages", here & ~sent, "in the broker without having been sent")
     done = state == MESSAGE_COMPLETED
     for name in ("completed_s", "settled_s"):

@@ -12,6 +12,7 @@ from qtune.invariants.handlers import calls_of, most_in_a_call
 from qtune.invariants.offenders import offenders
 from qtune.result import (
     DELIVERY_LOST,
+    MESSAGE_DELAYED,
     Result,
     Table,
 )
@@ -39,7 +40,7 @@ def littles_law(result: Result) -> Iterator[str]:
     if times_s.size < 2:
         return
     exact_s = np.diff(_area_s(due_s, times_s) - _area_s(left_s, times_s))
-    number = sum(result.states[name] for name in ("unsent", "backlog", "in_flight"))
+    number = sum(result.states[name] for name in ("unsent", "delayed", "backlog", "in_flight"))
     seen_s = np.asarray(number, dtype=np.float64)[:-1] * np.diff(times_s)
     rows = np.searchsorted(due_s, times_s[:-1], "right") - np.searchsorted(left_s, times_s[:-1], "right")
     error_s = exact_s - rows * np.diff(times_s)  # of looking once a step at what the rows say
@@ -73,7 +74,8 @@ def samples_match_rows(result: Result) -> Iterator[str]:
     unsent = _between(messages["due_s"], np.append(in_broker["sent_s"], never_sent), times_s)
     in_flight = _between(deliveries["locked_s"], deliveries["lock_end_s"], times_s)
     stored = _between(in_broker["sent_s"], in_broker["left_s"], times_s)
-    backlog = stored[0] - in_flight[1], stored[1] - in_flight[0]
+    delayed = states["delayed"]  # see :func:`delays_are_kept`
+    backlog = stored[0] - in_flight[1] - delayed, stored[1] - in_flight[0] - delayed
     ranges: list[tuple[str, Counts, Counts]] = [
         ("unsent", *unsent),
         ("in_flight", *in_flight),
@@ -94,6 +96,25 @@ def samples_match_rows(result: Result) -> Iterator[str]:
     for name, low, high in ranges:
         wrong = (states[name] < low) | (states[name] > high)
         yield from offenders("states", wrong, f"{name} is not what the rows say")
+
+
+def delays_are_kept(result: Result) -> Iterator[str]:
+    """No message is received before its delay is over, and until then it is counted as delayed."""
+    delay_s = result.scenario.semantics().delay_s
+    if not delay_s:
+        return
+    messages, deliveries, states = result.messages, result.deliveries, result.states
+    ready_s = messages["sent_s"] + delay_s
+    early = deliveries["locked_s"] < ready_s[deliveries["message"]]
+    yield from offenders("deliveries", early, "received before its delay was over")
+    waits = (ready_s > result.horizon_s) & np.isnan(messages["left_s"])
+    wrong = waits != (messages["state"] == MESSAGE_DELAYED)
+    yield from offenders("messages", wrong, "its delay contradicts the state")
+    if result.source.startswith("simulated"):
+        sent = ~np.isnan(messages["sent_s"])
+        low, high = _between(messages["sent_s"][sent], ready_s[sent], states["time_s"])
+        wrong = (states["delayed"] < low) | (states["delayed"] > high)
+        yield from offenders("states", wrong, "delayed is not what the rows say")
 
 
 def _buffered(deliveries: Table, taken: Counts, times_s: Floats) -> tuple[Counts, Counts]:

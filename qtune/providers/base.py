@@ -28,6 +28,7 @@ class DeliverySemantics:
     max_deliveries: after so many deliveries without completion the message is dead-lettered when it would be
         handed out again; 0 = never.
     retention_s: a message this long in the broker (from sent_s) is deleted unread; inf = never.
+    delay_s: from sent_s until a message can be received.
     capacity_messages: most messages the broker holds at once, waiting or locked; 0 = unbounded.
     rejects_when_full: a send to a full queue is refused (True) or waits for room (False).
     redelivers_first: a message that comes back is handed out before all that wait (True: it keeps its place
@@ -49,6 +50,7 @@ class DeliverySemantics:
     rejects_when_full: bool
     redelivers_first: bool
     accepts_late: bool = False
+    delay_s: float = 0.0
     in_flight_most: int = 0
     over_limit_fails: bool = False
     hands_out: Literal["by age", "by group", "by session"] = "by age"

@@ -22,6 +22,7 @@ from qtune.providers.sessions import sessions_go_with_the_queue
 from qtune.providers.sqs_lambda import LAMBDA_CHECKS, LAMBDA_LIMITS
 from qtune.providers.sqs_rules import RULES
 from qtune.records import Complaint, Count, Seconds
+from qtune.units import format_duration
 
 _MODEL = "botocore 1.44.8, service model of SQS"
 _QUOTAS = "Amazon SQS Developer Guide, quotas of standard queues and of messages"
@@ -39,7 +40,8 @@ class SqsQueue(QueueSettings):
 
     type: a FIFO queue hands out each message group in order. It answers 300 calls a second of each action.
     max_receive_count: that of the redrive policy; None: no dead-letter queue. in_flight_limit: messages that can be
-    received and not yet deleted at once; AWS raises it on request.
+    received and not yet deleted at once; AWS raises it on request. delay_s: how long after it was sent a message can be
+    received first, for each message of the queue.
     """
 
     provider: Literal["sqs"] = "sqs"
@@ -47,6 +49,7 @@ class SqsQueue(QueueSettings):
     visibility_timeout_s: Seconds = 30.0
     max_receive_count: Count | None = None
     message_retention_s: Seconds = 345_600.0
+    delay_s: Seconds = 0.0
     in_flight_limit: Count = 120_000
 
     @property
@@ -86,10 +89,7 @@ LIMITS: tuple[Limit, ...] = (
     _limit("longest lock with renewals", 43_200.0, "s", source=_TIMEOUT, as_of="2022-09"),
     _limit("send_batch", 10.0, "messages"),
     _limit("payload of a send batch", 1_048_576.0, "bytes"),
-    _limit(
-        "delay", 900.0, "s", checked="nowhere", modelled=False,
-        reason="delayed messages are not simulated",
-    ),
+    _limit("delay", 900.0, "s"),
     _limit(
         "servers that a short poll asks", None, "servers", source="Amazon SQS Developer Guide, short polling",
         as_of="2020-12", checked="in a run, by a share that is assumed",
@@ -108,6 +108,14 @@ _BOUND = {limit.name: limit for limit in LIMITS}
 
 def _half(lock_s: float) -> float:
     return 0.5 * lock_s
+
+
+def _delay_ends_before_retention(scenario: Any) -> Iterator[Complaint]:
+    queue = scenario.queue
+    if 0.0 < queue.message_retention_s <= queue.delay_s:
+        kept, source = format_duration(queue.message_retention_s), f"{_MODEL}, as of 2026-11"
+        message = f"messages are deleted after {kept}, before anyone can receive them: use less"
+        yield Complaint(path="queue.delay_s", message=message, source=source)
 
 
 def _fleet_fits_in_flight(scenario: Any) -> Iterator[Complaint]:
@@ -202,6 +210,8 @@ class Sqs(Provider):
         within("queue.visibility_timeout_s", _BOUND["visibility_timeout"]),
         within("queue.message_retention_s", _BOUND["message_retention"]),
         within("queue.message_retention_s", _BOUND["shortest message_retention"]),
+        within("queue.delay_s", _BOUND["delay"]),
+        _delay_ends_before_retention,
         within("consumers.receive_batch", _BOUND["receive_batch"]),
         within("consumers.adaptive_batch.max", _BOUND["receive_batch"]),
         within("consumers.receive_wait_s", _BOUND["receive_wait"]),
@@ -232,6 +242,7 @@ class Sqs(Provider):
             lock_s=queue.visibility_timeout_s,
             max_deliveries=queue.max_receive_count or 0,
             retention_s=queue.message_retention_s,
+            delay_s=queue.delay_s,
             capacity_messages=0,
             rejects_when_full=False,
             redelivers_first=False,

@@ -196,9 +196,14 @@ RULES: tuple[Rule, ...] = (
         "a standard queue hands out by age, whatever groups its messages have",
         _FAIR,
     ),
+    modelled(
+        "a queue can delay its messages by up to 15 min; their retention counts from the send all the same",
+        _MODEL,
+        setting="queue.delay",
+    ),
     not_modelled(
-        "a message can be delayed by up to 15 min",
-        "messages can be received as soon as they are sent",
+        "on a standard queue a message can have a delay of its own",
+        "all messages of a simulated queue have the queue's",
         _MODEL,
     ),
     not_modelled(

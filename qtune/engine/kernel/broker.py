@@ -12,6 +12,7 @@ from qtune.engine.kernel.groups import delivery_ended, group_of, join_group, rej
 from qtune.engine.plan import BY_AGE, NO_GROUPS, POLL
 from qtune.result import (
     MESSAGE_DEAD_LETTERED,
+    MESSAGE_DELAYED,
     MESSAGE_EXPIRED,
     MESSAGE_LOCKED,
     MESSAGE_READY,
@@ -77,24 +78,46 @@ def refuse(w, message, now_s):  # type: ignore[no-untyped-def]
 
 @step
 def store(w, message, now_s):  # type: ignore[no-untyped-def]
-    """Keep a message and make it ready."""
+    """Keep a message, and make it ready unless it is delayed."""
     b = w.broker
     mask = len(w.messages) - 1
-    row = w.messages[message & mask]
-    row.sent_s = now_s
-    row.state = MESSAGE_READY
+    w.messages[message & mask].sent_s = now_s
     b.entered = message + 1
     b.unsent -= 1
     b.stored += 1
+    if w.plan.delay_s > 0.0:
+        put_off(w, message, now_s)
+    else:
+        make_ready(w, message)
+    if w.plan.retention_s <= w.plan.horizon_s:
+        w.kept[b.kept_tail & mask] = message
+        b.kept_tail += 1
+
+
+@step
+def make_ready(w, message):  # type: ignore[no-untyped-def]
+    """Receivers may have a message for the first time."""
+    b = w.broker
+    mask = len(w.messages) - 1
+    w.messages[message & mask].state = MESSAGE_READY
     b.backlog += 1
     if w.plan.hands_out == BY_AGE:
         w.ready[b.ready_tail & mask] = message
         b.ready_tail += 1
     else:
         join_group(w, message)
-    if w.plan.retention_s <= w.plan.horizon_s:
-        w.kept[b.kept_tail & mask] = message
-        b.kept_tail += 1
+
+
+@rare()
+def put_off(w, message, now_s):  # type: ignore[no-untyped-def]
+    """Keep a message back that has just been sent."""
+    b = w.broker
+    mask = len(w.messages) - 1
+    w.messages[message & mask].state = MESSAGE_DELAYED
+    w.delayed[b.delayed_tail & mask] = message
+    b.delayed_tail += 1
+    if b.delayed_tail - b.delayed_head == 1:
+        set_slot(w, w.slots.delays, now_s + w.plan.delay_s)
 
 
 @step

@@ -25,6 +25,7 @@ def grown(world: World, code: int) -> World:
             ready=_wider(world.ready, broker.ready_head, broker.ready_tail),
             returned=_wider(world.returned, broker.returned_head, broker.returned_tail),
             kept=_wider(world.kept, broker.kept_head, broker.kept_tail),
+            delayed=_wider(world.delayed, broker.delayed_head, broker.delayed_tail),
             customer_of=_wider(world.customer_of, broker.messages_from, broker.created),
             **_wider_groups(world),
         )

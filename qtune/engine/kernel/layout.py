@@ -20,7 +20,8 @@ BROKER: Final = _record(
     "next_due_s area segment_area core_busy_s instance_s paid_until_s next_start_s downstream_busy_s",
     "created entered next_to_send unsent messages_from segment "
     "backlog in_flight stored ready_head ready_tail returned_head returned_tail "
-    "lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting door_head door_tail "
+    "delayed_head delayed_tail lock_head lock_tail kept_head kept_tail demand_head demand_tail waiting "
+    "door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
     "pauses fleet running paid draining tick changed sure flows_short held refusals gathered overdue "
     "open_groups ages asking_head asking_tail serve_head serve_tail breaker_openings breaker_rejections",
@@ -119,6 +120,7 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "ready": (INT64, 1),
     "returned": (INT64, 1),
     "kept": (INT64, 1),
+    "delayed": (INT64, 1),
     "customer_of": (INT64, 1),
     "age": (INT64, 1),
     "behind": (INT64, 1),

@@ -15,6 +15,7 @@ from qtune.engine.kernel.batches import start_batch
 from qtune.engine.kernel.broker import add_call, enter, give_back, holds, leave, think
 from qtune.engine.kernel.calendar import replay, set_slot
 from qtune.engine.kernel.compiled import entry, step
+from qtune.engine.kernel.delays import delays_end
 from qtune.engine.kernel.downstream import worked_s
 from qtune.engine.kernel.fleet import begin_fleet, drained, fleet_changes
 from qtune.engine.kernel.groups import head_expires
@@ -220,8 +221,10 @@ def slot_is_due(w, slot, now_s):  # type: ignore[no-untyped-def]
         customer_is_due(w, slot - s.customers, now_s)
     elif slot < s.refill:
         end_lingering(w, now_s)
-    elif slot < s.pause:
+    elif slot < s.delays:
         refill(w)
+    elif slot < s.pause:
+        delays_end(w, now_s)
     elif slot < s.scaler:
         pause_ends(w, now_s)
     elif slot < s.fleet:
@@ -270,6 +273,7 @@ def sample(w, now_s):  # type: ignore[no-untyped-def]
     row.breaker_openings = b.breaker_openings
     row.breaker_rejections = b.breaker_rejections
     row.unsent = b.unsent
+    row.delayed = b.delayed_tail - b.delayed_head
     row.backlog = b.backlog
     row.in_flight = b.in_flight
     row.buffered = b.buffered
@@ -340,7 +344,7 @@ def advance(w):  # type: ignore[no-untyped-def]
     p, b = w.plan, w.broker
     s = w.slots
     lock_mask = len(w.lock_end_s) - 1
-    eager = p.capacity_messages > 0 or p.retention_s <= p.horizon_s
+    eager = p.capacity_messages > 0 or p.retention_s <= p.horizon_s or p.delay_s > 0.0
     now_s = 0.0
     while True:
         conclude(w, now_s)

@@ -121,6 +121,7 @@ def make_world(plan: Plan, keep_rows: bool = True, *, jumps: bool = False) -> Wo
         "calls": _blank(power_of_two(max(calls, least)), CALL),
         "states": _records(plan.samples, STATE),
         **_queues(*((1, 1) if jumps else (messages, power_of_two(max(1 << 10, least))))),
+        "delayed": np.zeros(messages if plan.delay_s else 1, np.int64),
         **_groups(plan, messages),
         "demand": np.zeros(power_of_two(2 * receivers + 2), np.int64),
         "demand_call": np.zeros(power_of_two(2 * receivers + 2), np.int64),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qtune.engine import streams
 from qtune.engine.plan import BY_AGE, BY_GROUP, BY_SESSION
 from qtune.engine.reference.clock import Slot, earliest
+from qtune.engine.reference.delays import Delays
 from qtune.engine.reference.limits import Limits
 from qtune.engine.reference.lines import ByAge, ByGroup, Line
 from qtune.engine.reference.sessions import BySession
@@ -42,9 +43,9 @@ _LINES: Final[dict[int, type[Line]]] = {BY_AGE: ByAge, BY_GROUP: ByGroup, BY_SES
 class Broker:
     """One queue with its dead-letter rule.
 
-    A message is ready, locked by one delivery, or gone. ``demand`` holds the receivers that wait, longest first: a
-    polling receiver leaves it when it is served, a link goes back to the end as long as it has credit. ``line`` knows
-    the order in which what is ready is handed out. While ``held``, a rate limit holds it all up.
+    A message is delayed, ready, locked by one delivery, or gone. ``demand`` holds the receivers that wait, longest
+    first: a polling receiver leaves it when it is served, a link goes back to the end as long as it has credit.
+    ``line`` knows the order in which what is ready is handed out. While ``held``, a rate limit holds it all up.
     """
 
     def __init__(self, model: Model) -> None:
@@ -54,6 +55,7 @@ class Broker:
         self.demand: deque[Receiver] = deque()
         self.door: deque[tuple[deque[int], Sender | None]] = deque()
         self.locks: deque[tuple[float, int]] = deque()
+        self.delays = Delays(self) if self.plan.delay_s else None
         self.backlog = self.in_flight = self.stored = 0
         self.limits = Limits(self.plan)
         self.held = False
@@ -91,7 +93,7 @@ class Broker:
         self.model.source.leave(message)
 
     def store(self, message: int) -> None:
-        """Keep a message and make it ready."""
+        """Keep a message, and make it ready unless it is delayed."""
         self.rows.messages[message].sent_s = self.clock.now
         self.model.source.unsent -= 1
         self.stored += 1
@@ -99,8 +101,11 @@ class Broker:
             self.sent.append(message)
             if self.retention_idle:
                 self.retention_slot.hand(None)
-        self.make_ready(message)
-        self.line.add(message)
+        if self.delays is None:
+            self.make_ready(message)
+            self.line.add(message)
+        else:
+            self.delays.begin(message)
 
     def make_ready(self, message: int) -> None:
         """Receivers may have a message; whoever puts it into the line calls :meth:`match` when done."""

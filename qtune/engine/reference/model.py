@@ -113,6 +113,7 @@ class Model:
                     self.breaker_openings,
                     self.breaker_rejections,
                     self.source.unsent,
+                    len(broker.delays.messages) if broker.delays else 0,
                     broker.backlog,
                     broker.in_flight,
                     self.buffered,
