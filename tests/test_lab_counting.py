@@ -47,6 +47,7 @@ def value(name: str, result: Result) -> float:
         ("last_settled_s", 11.0),
         ("last_send_s", NAN),
         ("last_dead_letter_s", NAN),
+        ("least_dead_letter_left_s", NAN),
         ("late_goodput_per_s", 0.0),
         ("longest_expired_s", NAN),
         ("started_expired", 0.0),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
+from qtune.analysis.dead_letters import dead_letter_findings
 from qtune.analysis.finding import Finding
 from qtune.faults import Outage, PauseHandlers
 from qtune.scenario import Scenario
@@ -18,8 +19,9 @@ _MOST_TRIES: Final = 100
 
 
 def endurance_findings(scenario: Scenario) -> Iterator[Finding]:
-    """R11 for the tries of a message, and for how long it is kept; neither where nothing can go wrong."""
+    """R11 for the tries of a message, and for how long it is kept; none where nothing can go wrong."""
     yield from _tries(scenario)
+    yield from dead_letter_findings(scenario)
     yield from _retention(scenario)
 
 

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from qtune.analysis.dead_letters import deleted_s
 from qtune.analysis.instances import instances_mean
 from qtune.analysis.intervals import Floats
 from qtune.analysis.quantiles import order_statistic
@@ -51,6 +52,7 @@ UNITS: Final[Mapping[str, str]] = MappingProxyType(
         "handler_calls": "1",
         "wasted_handler_calls": "1",
         "dead_letters": "1",
+        "dead_letters_deleted": "1",
         "expired": "1",
         "rejected": "1",
         "error_rate": "1",
@@ -134,11 +136,13 @@ def of_messages(result: Result, warm_up_s: float) -> dict[str, float]:
             ("rejected", MESSAGE_REJECTED),
         )
     }
+    deleted = deleted_s(result)
     failed = lost["dead_letters"] | lost["expired"] | lost["rejected"]
     return {
         "arrivals_per_s": due / window_s,
         "goodput_per_s": completed / window_s,
         **{name: float(_count(mask & left)) for name, mask in lost.items()},
+        "dead_letters_deleted": float(_count((deleted >= warm_up_s) & (deleted <= result.horizon_s))),
         "error_rate": _share(_count(failed & counted), due),
     }
 

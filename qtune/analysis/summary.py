@@ -57,7 +57,8 @@ class Summary:
     amplification: deliveries per message delivered. duplicates: share of messages handled with success
     twice or more. lost_locks, handler_calls, wasted_handler_calls (the lock was lost before they were settled),
     dead_letters, expired, rejected:
-        counts per run after the warm-up. error_rate: share of messages dead-lettered, expired or rejected.
+        counts per run after the warm-up; dead_letters_deleted: the same of dead letters whose own retention ended.
+        error_rate: share of messages dead-lettered, expired or rejected.
     backlog_mean, backlog_most: messages in the broker that no one holds.
     send_s_p50 ... renew_s_p95: call times by operation; a receive includes its wait for a message.
     empty_receives_per_s; batch_efficiency: messages per receive that brought any, over the most allowed;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -14,7 +15,7 @@ from qtune.units import format_count, format_duration, format_fraction
 
 PERCENTS: Final = (50, 95, 99)
 
-_WORK: Final = (
+_WORK: Final[tuple[tuple[str, str, str, str], ...]] = (
     ("goodput_per_s", "goodput", "", "messages completed"),
     ("amplification", "amplification", "", "deliveries a message"),
     ("duplicates", "duplicates", "share", "of the messages, handled with success twice or more"),
@@ -52,7 +53,7 @@ def describe_summary(summary: Summary) -> Report:
         sections=(
             latency_section(summary),
             _stages_section(summary),
-            _numbers_section("Beside the percentiles", _WORK, summary.numbers),
+            _numbers_section("Beside the percentiles", _work_of(summary.scenario), summary.numbers),
             _numbers_section("Utilization", _use_of(summary.scenario), summary.numbers),
             _cost_section(summary),
             Section(title="What binds", notes=tuple(binding_lines(explanation))),
@@ -64,6 +65,19 @@ def describe_summary(summary: Summary) -> Report:
             "priors": priors_of(summary.scenario),
         },
     )
+
+
+def _work_of(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:
+    """What became of the messages of a scenario."""
+    for row in _WORK:
+        yield row
+        if row[0] == "dead_letters" and math.isfinite(scenario.semantics().dead_letter_retention_s):
+            yield (
+                "dead_letters_deleted",
+                "deleted dead letters",
+                "",
+                "in a run, when their own retention ended",
+            )
 
 
 def _use_of(scenario: Scenario) -> Iterable[tuple[str, str, str, str]]:

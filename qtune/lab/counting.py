@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from qtune.analysis.cost import HOURS_PER_MONTH, billed_requests
+from qtune.analysis.dead_letters import deleted_s
 from qtune.analysis.intervals import Floats
 from qtune.analysis.measures import measures_of
 from qtune.analysis.setup import setup_of
@@ -77,6 +78,13 @@ def last_dead_letter_s(result: Result) -> float:
     """When the last message was dead-lettered."""
     messages = result.messages
     return _last(messages["left_s"][messages["state"] == MESSAGE_DEAD_LETTERED])
+
+
+def least_dead_letter_left_s(result: Result) -> float:
+    """The least time between the dead-lettering of a message and its end in the dead-letter queue."""
+    left_s = deleted_s(result) - result.messages["left_s"]
+    known = left_s[~np.isnan(left_s)]
+    return float(known.min()) if known.size else math.nan
 
 
 def least_lock_left_s(result: Result) -> float:

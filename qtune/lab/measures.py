@@ -35,6 +35,7 @@ _OF_SUMMARY: Final = (
     ("handler_calls", "handlers started"),
     ("wasted_handler_calls", "handlers that ended well after their lock had run out"),
     ("dead_letters", "messages dead-lettered"),
+    ("dead_letters_deleted", "dead letters deleted when their own retention ended"),
     ("expired", "messages deleted unread"),
     ("rejected", "messages that the queue refused"),
     ("error_rate", "of the messages, dead-lettered, expired or rejected"),
@@ -57,6 +58,12 @@ _OWN: Final[tuple[tuple[str, str, str, Callable[[Result], float]], ...]] = (
     ("last_settled_s", "s", "when the last message was settled", counting.last_of("settled_s")),
     ("last_dead_letter_s", "s", "when the last message was dead-lettered", counting.last_dead_letter_s),
     ("last_send_s", "s", "when the last send was answered", counting.last_send_s),
+    (
+        "least_dead_letter_left_s",
+        "s",
+        "the least that was left of a dead letter's retention when it came into its queue",
+        counting.least_dead_letter_left_s,
+    ),
     (
         "late_goodput_per_s",
         "1/s",

@@ -28,6 +28,8 @@ class DeliverySemantics:
     max_deliveries: after so many deliveries without completion the message is dead-lettered when it would be
         handed out again; 0 = never.
     retention_s: a message this long in the broker (from sent_s) is deleted unread; inf = never.
+    dead_letter_retention_s: a dead letter is deleted so long after ``dead_letters_age``, which is "from the send" of
+        the message or "from its dead-lettering"; inf = never.
     delay_s: from sent_s until a message can be received.
     capacity_messages: most messages the broker holds at once, waiting or locked; 0 = unbounded.
     rejects_when_full: a send to a full queue is refused (True) or waits for room (False).
@@ -50,6 +52,8 @@ class DeliverySemantics:
     rejects_when_full: bool
     redelivers_first: bool
     accepts_late: bool = False
+    dead_letter_retention_s: float = math.inf
+    dead_letters_age: Literal["from the send", "from its dead-lettering"] = "from the send"
     delay_s: float = 0.0
     in_flight_most: int = 0
     over_limit_fails: bool = False

@@ -31,6 +31,9 @@ _LOOK_AHEAD = "Amazon SQS Developer Guide, avoiding large backlogs with the same
 _MADE = "when a scenario is made"
 
 
+RETENTION_S = 345_600.0
+"""What a queue keeps its messages for by default: 4 d."""
+
 FIFO_CALLS = 300
 """Of each action in a second, on a FIFO queue that is not in high-throughput mode."""
 
@@ -41,15 +44,18 @@ class SqsQueue(QueueSettings):
     type: a FIFO queue hands out each message group in order. It answers 300 calls a second of each action.
     max_receive_count: that of the redrive policy; None: no dead-letter queue. in_flight_limit: messages that can be
     received and not yet deleted at once; AWS raises it on request. delay_s: how long after it was sent a message can be
-    received first, for each message of the queue.
+    received first, for each message of the queue. dead_letter_retention_s: the message retention of the dead-letter
+    queue, counted from the first send on a standard queue; None: as long as any queue's by default. Make it longer than
+    message_retention.
     """
 
     provider: Literal["sqs"] = "sqs"
     type: Literal["standard", "fifo"] = "standard"
     visibility_timeout_s: Seconds = 30.0
     max_receive_count: Count | None = None
-    message_retention_s: Seconds = 345_600.0
+    message_retention_s: Seconds = RETENTION_S
     delay_s: Seconds = 0.0
+    dead_letter_retention_s: Seconds | None = None
     in_flight_limit: Count = 120_000
 
     @property
@@ -67,6 +73,8 @@ LIMITS: tuple[Limit, ...] = (
     _limit("visibility_timeout", 43_200.0, "s"),
     _limit("message_retention", 1_209_600.0, "s"),
     _limit("shortest message_retention", 60.0, "s", sense="at least"),
+    _limit("dead_letter_retention", 1_209_600.0, "s"),
+    _limit("shortest dead_letter_retention", 60.0, "s", sense="at least"),
     _limit("receive_batch", 10.0, "messages"),
     _limit("receive_wait", 20.0, "s"),
     _limit("settle_batch", 10.0, "messages"),
@@ -108,6 +116,13 @@ _BOUND = {limit.name: limit for limit in LIMITS}
 
 def _half(lock_s: float) -> float:
     return 0.5 * lock_s
+
+
+def _some_dead_letter_queue(scenario: Any) -> Iterator[Complaint]:
+    queue = scenario.queue
+    if queue.dead_letter_retention_s is not None and queue.max_receive_count is None:
+        message = "there is no dead-letter queue: set max_receive_count too, or leave it out"
+        yield Complaint(path="queue.dead_letter_retention_s", message=message)
 
 
 def _delay_ends_before_retention(scenario: Any) -> Iterator[Complaint]:
@@ -210,6 +225,9 @@ class Sqs(Provider):
         within("queue.visibility_timeout_s", _BOUND["visibility_timeout"]),
         within("queue.message_retention_s", _BOUND["message_retention"]),
         within("queue.message_retention_s", _BOUND["shortest message_retention"]),
+        within("queue.dead_letter_retention_s", _BOUND["dead_letter_retention"]),
+        within("queue.dead_letter_retention_s", _BOUND["shortest dead_letter_retention"]),
+        _some_dead_letter_queue,
         within("queue.delay_s", _BOUND["delay"]),
         _delay_ends_before_retention,
         within("consumers.receive_batch", _BOUND["receive_batch"]),
@@ -242,6 +260,10 @@ class Sqs(Provider):
             lock_s=queue.visibility_timeout_s,
             max_deliveries=queue.max_receive_count or 0,
             retention_s=queue.message_retention_s,
+            dead_letter_retention_s=RETENTION_S
+            if queue.dead_letter_retention_s is None
+            else queue.dead_letter_retention_s,
+            dead_letters_age="from its dead-lettering" if queue.type == "fifo" else "from the send",
             delay_s=queue.delay_s,
             capacity_messages=0,
             rejects_when_full=False,

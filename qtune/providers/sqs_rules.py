@@ -10,6 +10,7 @@ _ONE_THREAD = "Amazon SQS Developer Guide, best practices: long polling with one
 _API = "Amazon SQS API Reference, DeleteMessage"
 _QUOTAS = "Amazon SQS Developer Guide, quotas of standard queues and of messages"
 _TIMEOUT = "Amazon SQS Developer Guide, visibility timeout"
+_DEAD_LETTERS = "Amazon SQS Developer Guide, dead-letter queues and message retention"
 _FIFO = "Amazon SQS Developer Guide, FIFO delivery logic"
 _FAIR = "Amazon SQS Developer Guide, how fair queues work"
 _POWERTOOLS = "Powertools for AWS Lambda, SqsFifoPartialProcessor with skipGroupOnError"
@@ -206,10 +207,11 @@ RULES: tuple[Rule, ...] = (
         "all messages of a simulated queue have the queue's",
         _MODEL,
     ),
-    not_modelled(
-        "a dead-letter queue keeps its messages until their own retention, counted from the first send",
-        "dead-lettered messages are counted and not followed further",
-        _MODEL,
+    modelled(
+        "a dead-letter queue has a retention of its own, counted from the first send, or from the move on a FIFO queue",
+        _DEAD_LETTERS,
+        setting="queue.dead_letter_retention",
+        as_of="2023-02",
     ),
     not_modelled(
         "a change of an attribute takes up to 60 s",
