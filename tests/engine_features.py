@@ -12,6 +12,7 @@ from engine_plans import run
 from numpy.typing import NDArray
 
 from qtune.engine.plan import (
+    BY_FAIRNESS,
     BY_GROUP,
     BY_SESSION,
     DRAWN_GROUPS,
@@ -111,6 +112,7 @@ FROM_ROWS = {
 }
 
 ONLY_IN_PLANS = {
+    *("overtaken by a quiet group", "a noisy group is handed out"),
     *("group by group by link", "expired in a group", "given back by a link"),
     *("no session in time", "given back with its session"),
     *("scaled by a fallback", "asleep with some", "scaled by groups"),
@@ -285,6 +287,7 @@ def _from_groups(plan: Plan, result: Result) -> dict[str, bool]:
         and plan.workers > 1
         and bool((waits_s > 0.0).any()),
         **_from_sessions(plan, result),
+        **_from_fairness(plan, result),
         "expired in a group": grouped and several and expired,
     }
 
@@ -362,4 +365,18 @@ def _from_sessions(plan: Plan, result: Result) -> dict[str, bool]:
         "a session changes hands": bool((np.unique(holders, return_counts=True)[1] > 1).any()),
         "given back with its session": bool((deliveries["outcome"] == DELIVERY_RELEASED).any()),
         "lost with its session": bool((deliveries["outcome"] == DELIVERY_LATE).any()),
+    }
+
+
+def _from_fairness(plan: Plan, result: Result) -> dict[str, bool]:
+    """What happens where quiet groups come before noisy ones."""
+    if plan.hands_out != BY_FAIRNESS or result.deliveries.size == 0:
+        return {}
+    first = result.deliveries[result.deliveries["delivery_no"] == 1]
+    sent_s = result.messages["sent_s"][first["message"]]
+    group = result.messages["group"][first["message"]]
+    earlier = np.maximum.accumulate(sent_s)[:-1] > sent_s[1:]
+    return {
+        "overtaken by a quiet group": bool((earlier & (group[1:] != group[:-1])).any()),
+        "a noisy group is handed out": bool((earlier & (group[1:] == group[:-1])).any()),
     }

@@ -12,6 +12,7 @@ from engine_plans import NEVER_S
 from qtune.engine import streams
 from qtune.engine.plan import (
     BY_AGE,
+    BY_FAIRNESS,
     BY_GROUP,
     BY_SESSION,
     DRAWN_GROUPS,
@@ -31,7 +32,7 @@ Fields = dict[str, Any]
 
 def in_any_order(pick: Pick, plan: Plan) -> Plan:
     """The same load, handed out by age, by group or by session."""
-    ordered: Plan = pick(_by_group, _by_group, _by_session, _by_age, _by_age, _by_age, _by_age)(pick, plan)
+    ordered: Plan = pick(_by_group, _by_group, _by_session, _fairly, _by_age, _by_age, _by_age, _by_age)(pick, plan)
     scaled = ordered.scale_every_s > 0.0 and ordered.hands_out != BY_AGE
     return replace(ordered, scale_groups=True) if scaled and pick(False, True) else ordered
 
@@ -53,6 +54,20 @@ def _by_age(pick: Pick, plan: Plan) -> Plan:
     if plan.handler_batch == 1 or pick(False, True):
         return plan
     return replace(plan, fail_steps=streams.chance_steps(0.3), batch_fails_whole=False)
+
+
+def _fairly(pick: Pick, plan: Plan) -> Plan:
+    """The same load by few or many tenants of a fair queue that is quick to call one of them noisy."""
+    few: Fields = {"grouping": DRAWN_GROUPS, "group_ends": np.array((0.5, 0.75, 1.0))}
+    return replace(
+        plan,
+        hands_out=BY_FAIRNESS,
+        redelivers_first=False,
+        fair_share=pick(0.1, 0.4),
+        fair_least=pick(1, 2, 5),
+        fair_quiet_s=pick(300.0, 0.02 * plan.horizon_s, 0.1),
+        **pick(few, few, {"grouping": OWN_GROUPS}, {}),
+    )
 
 
 def _by_session(pick: Pick, plan: Plan) -> Plan:

@@ -197,7 +197,9 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
     polling = pick("loop", "permits", "buffer")
     if polling == "loop":
         adaptive = {
-            "batch": 10, "in_hand_limit": 10, "refill_at": 10,
+            "batch": 10,
+            "in_hand_limit": 10,
+            "refill_at": 10,
             "adaptive_least": pick(1, 3),
             "adaptive_target_s": pick(0.3, 1.0, 5.0),
         }

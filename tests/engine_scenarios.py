@@ -46,7 +46,7 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
         service_time=_service_time(pick, service_s, arrivals["kind"]),
         failures=failures | ({"on_failure": "abandon"} if _has_sessions(queue) else {}),
         handler=handler,
-        groups=groups or (EVEN if queue.get("type") == "fifo" or _has_sessions(queue) else None),
+        groups=groups or (EVEN if _needs_groups(queue) else None),
         downstream=_downstream(pick, workers / service_s),
         producers=_producers(pick, provider, service_s),
         queue=queue,
@@ -62,6 +62,10 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
         return scenario
     each = scenario.behaviour()  # a fleet that can hold more than may be in flight is refused
     return scenario.with_(queue={"in_flight_limit": instances * each.receivers * each.in_hand_limit})
+
+
+def _needs_groups(queue: Section) -> bool:
+    return queue.get("type") == "fifo" or _has_sessions(queue) or bool(queue.get("fair"))
 
 
 def _producers(pick: Pick, provider: str, service_s: float) -> Section | None:
@@ -267,7 +271,9 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
         return {"provider": provider, **queue}, {**shared, **client}
     queue = {"visibility_timeout_s": lock_s, "max_receive_count": pick(None, 1, 3)}
     queue["delay_s"] = pick(0.0, 0.0, 3.0 * service_s)
+    queue["fair"] = pick(False, False, True)
     if pick(False, False, True):
+        queue["fair"] = False
         queue["type"] = "fifo"
         shared = {**shared, "keep_group_order": pick(None, True, False)}
     settle = pick({"settle": "each"}, {"settle": "concurrent"}, {"settle": "batch", "settle_batch": 5})

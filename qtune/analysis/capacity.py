@@ -194,7 +194,7 @@ def _groups(setup: Setup) -> list[Ceiling]:
     """
     if setup.semantics.hands_out == "by session":
         return _sessions(setup)
-    if setup.semantics.hands_out == "by age" or not setup.busiest_share:
+    if setup.semantics.hands_out != "by group" or not setup.busiest_share:
         return []
     behaviour, work, most = setup.behaviour, setup.work, setup.most_per_receive
     at_once = 1 if behaviour.keeps_order else max(1, min(most, setup.workers_each // behaviour.receivers))

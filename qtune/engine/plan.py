@@ -62,6 +62,7 @@ GIVEN_GROUPS: Final = 3
 BY_AGE: Final = 0
 BY_GROUP: Final = 1
 BY_SESSION: Final = 2
+BY_FAIRNESS: Final = 3
 
 CLOSE: Final = -1
 ACCEPT: Final = -2
@@ -164,6 +165,11 @@ class Plan:
     # receivers hold a group each, with credit that comes back when a message is settled; ``lock_s`` locks the group,
     # and ``renew_after_s`` and ``renew_max_s`` are about that lock.
     hands_out: int = BY_AGE
+    # By fairness: by age, but a group is put off that has at least ``fair_least`` messages in flight and more than this
+    # share of all, until it has none waiting or has sent none for a while. ``redelivers_first`` is not known here.
+    fair_share: float = 0.0
+    fair_least: int = 0
+    fair_quiet_s: float = 0.0
     session_idle_s: float = 0.0  # nothing in hand for so long: the receiver closes its session
     accept_wait_s: float = 0.0  # how long the broker holds the wish for a session when there is none
     renews_sessions: bool = False

@@ -13,6 +13,7 @@ from qtune.engine import streams
 from qtune.engine.load import arrivals_of
 from qtune.engine.plan import (
     BY_AGE,
+    BY_FAIRNESS,
     BY_GROUP,
     BY_SESSION,
     DRAWN_GROUPS,
@@ -50,7 +51,12 @@ SAMPLES: Final = 500
 
 _DISCIPLINES: Final = {"poll": POLL, "link_sliding": LINK_SLIDING, "link_burst": LINK_BURST}
 _SETTLES: Final = {"each": SETTLE_EACH, "batch": SETTLE_BATCH, "concurrent": SETTLE_CONCURRENT}
-_ORDERS: Final = {"by age": BY_AGE, "by group": BY_GROUP, "by session": BY_SESSION}
+_ORDERS: Final = {
+    "by age": BY_AGE,
+    "by group": BY_GROUP,
+    "by session": BY_SESSION,
+    "by fairness": BY_FAIRNESS,
+}
 _NOTHING: Final = Constant(value=0.0)
 
 
@@ -106,6 +112,9 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         accepts_late=semantics.accepts_late,
         in_flight_most=semantics.in_flight_most,
         hands_out=_ORDERS[semantics.hands_out],
+        fair_share=semantics.fair_share,
+        fair_least=semantics.fair_least,
+        fair_quiet_s=semantics.fair_quiet_s,
         over_limit_fails=semantics.over_limit_fails and behaviour.wait_s <= 0.0,
         look_every_s=calls.look_every_s if behaviour.discipline == "poll" and behaviour.wait_s > 0.0 else 0.0,
         short_poll_steps=_short_poll_steps(calls.short_poll_share, behaviour),

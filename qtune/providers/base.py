@@ -42,7 +42,10 @@ class DeliverySemantics:
     hands_out: "by age", whatever else is locked; or "by group": none of a group while one of its messages is locked,
         the group with the oldest message first, and as many of it to one receive as that takes. A message that comes
         back is the first of its group then, whatever redelivers_first says. "by session": a group is locked for one
-        receiver, with all its messages that are there and that come, until that gives it up or the lock ends.
+        receiver, with all its messages that are there and that come, until that gives it up or the lock ends. "by
+        fairness": by age, but a noisy group waits while any other has a message. A group is noisy from when it has at
+        least ``fair_least`` messages locked and more than ``fair_share`` of all that are, until none of it waits or
+        none of it was sent for ``fair_quiet_s``; of several the one with the fewest messages locked comes first.
     """
 
     lock_s: float
@@ -57,7 +60,10 @@ class DeliverySemantics:
     delay_s: float = 0.0
     in_flight_most: int = 0
     over_limit_fails: bool = False
-    hands_out: Literal["by age", "by group", "by session"] = "by age"
+    hands_out: Literal["by age", "by group", "by session", "by fairness"] = "by age"
+    fair_share: float = 0.0
+    fair_least: int = 0
+    fair_quiet_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,8 +20,8 @@ from qtune.providers.rules import (
 )
 from qtune.providers.sessions import sessions_go_with_the_queue
 from qtune.providers.sqs_lambda import LAMBDA_CHECKS, LAMBDA_LIMITS
-from qtune.providers.sqs_rules import RULES
-from qtune.records import Complaint, Count, Seconds
+from qtune.providers.sqs_rules import FAIR, RULES
+from qtune.records import Complaint, Count, Seconds, YesOrNo
 from qtune.units import format_duration
 
 _MODEL = "botocore 1.44.8, service model of SQS"
@@ -41,6 +41,8 @@ FIFO_CALLS = 300
 class SqsQueue(QueueSettings):
     """A standard or a FIFO queue.
 
+    fair: messages are sent with a MessageGroupId, by which a standard queue puts off the tenants (``groups``) that have
+    more than a tenth of the messages in flight. It costs more for each request.
     type: a FIFO queue hands out each message group in order. It answers 300 calls a second of each action.
     max_receive_count: that of the redrive policy; None: no dead-letter queue. in_flight_limit: messages that can be
     received and not yet deleted at once; AWS raises it on request. delay_s: how long after it was sent a message can be
@@ -51,6 +53,7 @@ class SqsQueue(QueueSettings):
 
     provider: Literal["sqs"] = "sqs"
     type: Literal["standard", "fifo"] = "standard"
+    fair: YesOrNo = False
     visibility_timeout_s: Seconds = 30.0
     max_receive_count: Count | None = None
     message_retention_s: Seconds = RETENTION_S
@@ -60,8 +63,8 @@ class SqsQueue(QueueSettings):
 
     @property
     def plan(self) -> str:
-        """The price plan: that of the queue type."""
-        return self.type
+        """The price plan: that of the queue type, or of a fair queue."""
+        return "fair" if self.fair else self.type
 
 
 def _limit(name: str, value: float | None, unit: str, **rest: Any) -> Limit:
@@ -118,6 +121,19 @@ def _half(lock_s: float) -> float:
     return 0.5 * lock_s
 
 
+def _fair_queues_have_tenants(scenario: Any) -> Iterator[Complaint]:
+    if not scenario.queue.fair:
+        return
+    if scenario.queue.type == "fifo":
+        message = (
+            "a FIFO queue hands out by message group and not fairly: leave it out, or use type: standard"
+        )
+        yield Complaint(path="queue.fair", message=message, source=FAIR)
+    if scenario.groups is None:
+        message = "its tenants are groups: say who sends how much, as in {kind: zipf, count: 20, exponent: 1}"
+        yield Complaint(path="groups", message=message, source=FAIR)
+
+
 def _some_dead_letter_queue(scenario: Any) -> Iterator[Complaint]:
     queue = scenario.queue
     if queue.dead_letter_retention_s is not None and queue.max_receive_count is None:
@@ -153,6 +169,15 @@ def _connections_take_time(scenario: Any) -> Iterator[Complaint]:
             f"the model {model.name} says nothing of handshakes: give it latency.connect, or leave this out"
         )
         yield Complaint(path="consumers.max_pool_connections", message=message)
+
+
+def _order(queue: SqsQueue) -> dict[str, Any]:
+    """In which order the queue hands out."""
+    if queue.type == "fifo":
+        return {"hands_out": "by group"}
+    if not queue.fair:
+        return {"hands_out": "by age"}
+    return {"hands_out": "by fairness", "fair_share": 0.1, "fair_least": 30, "fair_quiet_s": 300.0}
 
 
 _ACTIONS: Mapping[str, tuple[Op, ...]] = {
@@ -244,6 +269,7 @@ class Sqs(Provider):
         sessions_go_with_the_queue(
             lambda queue: False, "leave it out; message groups of a FIFO queue are no sessions"
         ),
+        _fair_queues_have_tenants,
         groups_go_with_the_queue(lambda queue: queue.type == "fifo"),
         *LAMBDA_CHECKS,
     )
@@ -271,7 +297,7 @@ class Sqs(Provider):
             accepts_late=queue.type != "fifo",
             in_flight_most=queue.in_flight_limit,
             over_limit_fails=queue.type != "fifo",
-            hands_out="by group" if queue.type == "fifo" else "by age",
+            **_order(queue),
         )
 
     def rate_limits(self, queue: Any, model: Any, message_bytes: int) -> tuple[RateLimit, ...]:

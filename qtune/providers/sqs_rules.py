@@ -12,7 +12,7 @@ _QUOTAS = "Amazon SQS Developer Guide, quotas of standard queues and of messages
 _TIMEOUT = "Amazon SQS Developer Guide, visibility timeout"
 _DEAD_LETTERS = "Amazon SQS Developer Guide, dead-letter queues and message retention"
 _FIFO = "Amazon SQS Developer Guide, FIFO delivery logic"
-_FAIR = "Amazon SQS Developer Guide, how fair queues work"
+FAIR = "Amazon SQS Developer Guide, how fair queues work"
 _POWERTOOLS = "Powertools for AWS Lambda, SqsFifoPartialProcessor with skipGroupOnError"
 _LOOK_AHEAD = "Amazon SQS Developer Guide, avoiding large backlogs with the same message group ID"
 _LATENCY = "end-to-end latencies of queue, poller and invocation, a report of 2022-09 (second-hand)"
@@ -192,10 +192,16 @@ RULES: tuple[Rule, ...] = (
         "a simulated send is repeated only when it was refused, so there is no duplicate to suppress",
         _MODEL,
     ),
+    modelled(
+        "fair queues put off tenants with 30 messages or more in flight that are over a tenth of all, until they have "
+        "none waiting or send none for 5 min; the one with the fewest in flight first; the bounds are approximate",
+        FAIR,
+        setting="queue.fair",
+    ),
     not_modelled(
-        "fair queues put off tenants that have more than a tenth of the messages in flight",
-        "a standard queue hands out by age, whatever groups its messages have",
-        _FAIR,
+        "fair queues also put off tenants that take more than a tenth of the processing time of late",
+        "AWS does not say how long that looks back, so a tenant of few and long messages is never noisy here",
+        FAIR,
     ),
     modelled(
         "a queue can delay its messages by up to 15 min; their retention counts from the send all the same",
@@ -293,10 +299,10 @@ RULES: tuple[Rule, ...] = (
         setting="queue.type",
         as_of="2026-03",
     ),
-    not_modelled(
+    modelled(
         "a fair queue costs 0.10 USD more a million requests",
-        "no simulated queue is fair",
         _PRICES,
+        setting="queue.fair",
         as_of="2026-03",
     ),
 )

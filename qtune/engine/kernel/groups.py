@@ -10,7 +10,8 @@ from __future__ import annotations
 from qtune.engine import streams
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import uniform
-from qtune.engine.plan import BY_SESSION, GIVEN_GROUPS, OWN_GROUPS
+from qtune.engine.kernel.fairness import ended_fairly, gather_fairly, wait_fairly, withdraw_fairly
+from qtune.engine.plan import BY_FAIRNESS, BY_SESSION, GIVEN_GROUPS, OWN_GROUPS
 
 
 @step
@@ -86,6 +87,9 @@ def first_open_group(w):  # type: ignore[no-untyped-def]
 @rare(level=USUAL)
 def join_group(w, message):  # type: ignore[no-untyped-def]
     """A message has come in: at the end of its group."""
+    if w.plan.hands_out == BY_FAIRNESS:
+        wait_fairly(w, message, True)
+        return
     group = w.messages[message & (len(w.messages) - 1)].group
     row = w.groups[group & (len(w.groups) - 1)]
     mask = len(w.behind) - 1
@@ -117,6 +121,9 @@ def serve_holder(w, group, row):  # type: ignore[no-untyped-def]
 @rare(level=USUAL)
 def rejoin_group(w, message):  # type: ignore[no-untyped-def]
     """A message that was in flight is ready again: in its group by age."""
+    if w.plan.hands_out == BY_FAIRNESS:
+        wait_fairly(w, message, False)
+        return
     group = w.messages[message & (len(w.messages) - 1)].group
     row = w.groups[group & (len(w.groups) - 1)]
     mask = len(w.behind) - 1
@@ -136,6 +143,9 @@ def rejoin_group(w, message):  # type: ignore[no-untyped-def]
 @rare(level=USUAL)
 def delivery_ended(w, message):  # type: ignore[no-untyped-def]
     """A message is not in flight any more; its group opens when none of it is, unless it is a session."""
+    if w.plan.hands_out == BY_FAIRNESS:
+        ended_fairly(w, message)
+        return
     group = w.messages[message & (len(w.messages) - 1)].group
     row = w.groups[group & (len(w.groups) - 1)]
     if w.plan.hands_out == BY_SESSION:
@@ -176,6 +186,9 @@ def take_head(w, row):  # type: ignore[no-untyped-def]
 @rare(level=USUAL)
 def head_expires(w, message):  # type: ignore[no-untyped-def]
     """The oldest of all ready messages, so the first of its group, has outlived its retention."""
+    if w.plan.hands_out == BY_FAIRNESS:
+        withdraw_fairly(w, message)
+        return
     group = w.messages[message & (len(w.messages) - 1)].group
     row = w.groups[group & (len(w.groups) - 1)]
     if not is_closed(row):
@@ -185,8 +198,10 @@ def head_expires(w, message):  # type: ignore[no-untyped-def]
 
 
 @rare(0, level=USUAL)
-def gather(w, most):  # type: ignore[no-untyped-def]
+def gather(w, most, now_s):  # type: ignore[no-untyped-def]
     """Note in ``chosen`` what a receive is given: as many of one group as possible, then of the next; how many."""
+    if w.plan.hands_out == BY_FAIRNESS:
+        return gather_fairly(w, most, now_s)
     count = 0
     while w.broker.open_groups > 0 and count < most:
         row = w.groups[first_open_group(w) & (len(w.groups) - 1)]

@@ -74,5 +74,6 @@ def _wider_groups(world: World) -> dict[str, Array]:
     wider = {name: _wider(getattr(world, name), *span) for name in names}
     if world.plan.grouping == OWN_GROUPS:
         wider["groups"] = _wider(world.groups, *span)
-        wider["open_group"] = _wider(world.open_group, 0, world.broker.open_groups)
+        listed = max(world.broker.open_groups, world.broker.asides)
+        wider["open_group"] = _wider(world.open_group, 0, listed)
     return wider

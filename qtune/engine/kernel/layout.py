@@ -24,7 +24,7 @@ BROKER: Final = _record(
     "door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
     "pauses fleet running paid draining tick changed sure flows_short held refusals gathered overdue "
-    "open_groups ages asking_head asking_tail serve_head serve_tail breaker_openings breaker_rejections",
+    "open_groups asides ages asking_head asking_tail serve_head serve_tail breaker_openings breaker_rejections",
 )
 CONSUMER: Final = _record("due_s grace_s back_s", "phase idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -44,7 +44,7 @@ SENDER: Final = _record(
     "start_s half_s", "phase message count entries entered taken failed rounds refused spent outcome"
 )
 CUSTOMER: Final = _record("", "thought")
-GROUP: Final = _record("lock_end_s", "head tail in_flight holder first last")
+GROUP: Final = _record("lock_end_s sent_s", "head tail in_flight holder first last waiting noisy")
 PENDING: Final = _record(
     "call_start_s",
     "settle_from settle_single settle_count settle_succeeded back counted gone polled settle_next everything "

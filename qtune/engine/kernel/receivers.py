@@ -51,7 +51,7 @@ from qtune.engine.kernel.polls import (
 )
 from qtune.engine.kernel.session_links import session_lands, session_look
 from qtune.engine.kernel.sessions import flow_arrives, match_sessions
-from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, LINK_SLIDING, POLL
+from qtune.engine.plan import BY_AGE, BY_FAIRNESS, BY_SESSION, LINK_BURST, LINK_SLIDING, POLL
 from qtune.result import CALL_EMPTY, CALL_FAILED, CALL_OK, CALL_OVER_LIMIT, OP_RECEIVE
 
 RESTING = 0
@@ -237,7 +237,7 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
     mask = w.buffer.shape[1] - 1
     grouped = p.hands_out != BY_AGE
     while b.backlog > 0 and b.waiting > 0 and b.in_flight < most:
-        if grouped and b.open_groups == 0:
+        if grouped and b.open_groups == 0 and p.hands_out != BY_FAIRNESS:
             return
         if p.holds_up and is_held_up(w, now_s):
             return
@@ -247,7 +247,7 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
         if p.short_poll_steps > 0 and polls and p.wait_s <= 0.0:
             count = min(count, seen(w, receiver))
         if grouped:
-            count = gather(w, count)
+            count = gather(w, count, now_s)
         for place in range(count):
             message = w.chosen[place] if grouped else next_message(w)
             w.buffer[receiver, row.tail & mask] = hand_out(w, message, row.consumer, now_s)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from qtune.engine.kernel.broker import holds, leave
 from qtune.engine.kernel.compiled import step
+from qtune.engine.kernel.fairness import withdraw_fairly
 from qtune.engine.kernel.groups import delivery_ended
-from qtune.engine.plan import BY_AGE
+from qtune.engine.plan import BY_AGE, BY_FAIRNESS
 from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
@@ -33,6 +34,8 @@ def take_away(w, message, now_s):  # type: ignore[no-untyped-def]
     row = w.messages[message & (len(w.messages) - 1)]
     if row.state == MESSAGE_READY:
         w.broker.backlog -= 1
+        if w.plan.hands_out == BY_FAIRNESS:
+            withdraw_fairly(w, message)
     else:
         w.deliveries[row.delivery & (len(w.deliveries) - 1)].lock_end_s = now_s
         w.broker.in_flight -= 1
@@ -43,10 +46,12 @@ def settle_one(w, delivery, succeeded, now_s):  # type: ignore[no-untyped-def]
     """Complete a delivery, or note that it failed; the message to give back (-1: none, -2: its lock was lost)."""
     row = w.deliveries[delivery & (len(w.deliveries) - 1)]
     message = w.messages[row.message & (len(w.messages) - 1)]
+    was_locked = True
     if holds(w, delivery):
         row.lock_end_s = now_s
         w.broker.in_flight -= 1
     elif succeeded and w.plan.accepts_late and is_there(w, row.message):
+        was_locked = message.state == MESSAGE_LOCKED
         take_away(w, row.message, now_s)
     else:
         row.outcome = DELIVERY_LATE if succeeded else DELIVERY_FAILED
@@ -59,7 +64,7 @@ def settle_one(w, delivery, succeeded, now_s):  # type: ignore[no-untyped-def]
     message.delivery = delivery
     message.completed_s = row.finished_s
     message.settled_s = now_s
-    if w.plan.hands_out != BY_AGE:
+    if w.plan.hands_out != BY_AGE and was_locked:
         delivery_ended(w, row.message)
     leave(w, row.message, MESSAGE_COMPLETED, now_s)
     return -1

@@ -7,9 +7,10 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from qtune.engine import streams
-from qtune.engine.plan import BY_AGE, BY_GROUP, BY_SESSION
+from qtune.engine.plan import BY_AGE, BY_FAIRNESS, BY_GROUP, BY_SESSION
 from qtune.engine.reference.clock import Slot, earliest
 from qtune.engine.reference.delays import Delays
+from qtune.engine.reference.fairness import ByFairness
 from qtune.engine.reference.limits import Limits
 from qtune.engine.reference.lines import ByAge, ByGroup, Line
 from qtune.engine.reference.sessions import BySession
@@ -32,12 +33,16 @@ from qtune.result import (
 if TYPE_CHECKING:
     from qtune.engine.reference.model import Model
     from qtune.engine.reference.receivers import Receiver
-    from qtune.engine.reference.rows import MessageRow
     from qtune.engine.reference.source import Sender
 
 Steps = Generator[Any, Any, None]
 
-_LINES: Final[dict[int, type[Line]]] = {BY_AGE: ByAge, BY_GROUP: ByGroup, BY_SESSION: BySession}
+_LINES: Final[dict[int, type[Line]]] = {
+    BY_AGE: ByAge,
+    BY_GROUP: ByGroup,
+    BY_SESSION: BySession,
+    BY_FAIRNESS: ByFairness,
+}
 
 
 class Broker:
@@ -219,14 +224,14 @@ class Broker:
         """Complete or give back a delivery; False when its lock was lost before and that is held against it."""
         row = self.rows.deliveries[delivery]
         message = self.rows.messages[row.message]
-        now_s = self.clock.now
+        now_s, was_locked = self.clock.now, message.state == MESSAGE_LOCKED
         if not self.holds(delivery):
             if not (
                 succeeded and self.plan.accepts_late and message.state in (MESSAGE_READY, MESSAGE_LOCKED)
             ):
                 row.outcome = DELIVERY_LATE if succeeded else DELIVERY_FAILED
                 return False
-            self.take_away(message)
+            self.take_away(row.message)
         else:
             row.lock_end_s = now_s
             self.in_flight -= 1
@@ -236,18 +241,21 @@ class Broker:
             message.delivery = delivery
             message.completed_s, message.settled_s = row.finished_s, now_s
             self.leave(row.message, MESSAGE_COMPLETED)
-            self.line.ended(row.message)
+            if was_locked:
+                self.line.ended(row.message)
         else:
             row.outcome = DELIVERY_ABANDONED
             self.give_back(row.message)
         return True
 
-    def take_away(self, message: MessageRow) -> None:
+    def take_away(self, message: int) -> None:
         """Take a message from whoever has it: from the ready ones, or out of the lock of another delivery."""
-        if message.state == MESSAGE_READY:
+        row = self.rows.messages[message]
+        if row.state == MESSAGE_READY:
             self.backlog -= 1
+            self.line.withdraw(message)
         else:
-            self.rows.deliveries[message.delivery].lock_end_s = self.clock.now
+            self.rows.deliveries[row.delivery].lock_end_s = self.clock.now
             self.in_flight -= 1
 
     def release(self, delivery: int) -> bool:

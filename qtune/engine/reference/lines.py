@@ -37,6 +37,9 @@ class Line(ABC):
     def expire(self, message: int) -> None:  # noqa: B027
         """A ready message has outlived its retention, which all that were sent before it did too."""
 
+    def withdraw(self, message: int) -> None:  # noqa: B027
+        """A ready message is completed by a delivery that has lost its lock."""
+
     @abstractmethod
     def offers(self) -> bool:
         """Whether there is a message that a receiver could be given now."""
