@@ -7,14 +7,12 @@ from itertools import product
 
 import numpy as np
 from engine_calls import CLIENT_SETTINGS, most_at_once, of_clients
+from engine_feature_orders import from_orders
 from engine_handlers import HANDLER_SETTINGS, of_handlers
 from engine_plans import run
 from numpy.typing import NDArray
 
 from qtune.engine.plan import (
-    BY_FAIRNESS,
-    BY_GROUP,
-    BY_SESSION,
     DRAWN_GROUPS,
     LINK_BURST,
     LINK_SLIDING,
@@ -35,10 +33,8 @@ from qtune.result import (
     CALL_OVER_LIMIT,
     CALL_THROTTLED,
     DELIVERY_COMPLETED,
-    DELIVERY_LATE,
     DELIVERY_LOST,
     DELIVERY_OUTCOMES,
-    DELIVERY_RELEASED,
     MESSAGE_EXPIRED,
     MESSAGE_STATES,
     OP_ABANDON,
@@ -112,7 +108,7 @@ FROM_ROWS = {
 }
 
 ONLY_IN_PLANS = {
-    *("overtaken by a quiet group", "a noisy group is handed out"),
+    *("overtaken by a quiet group", "a noisy group is handed out", "held up by the oldest messages"),
     *("group by group by link", "expired in a group", "given back by a link"),
     *("no session in time", "given back with its session"),
     *("scaled by a fallback", "asleep with some", "scaled by groups"),
@@ -228,7 +224,7 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
         ).any(),
         "several groups drawn": plan.grouping == DRAWN_GROUPS and np.unique(messages["group"]).size > 1,
         "a group for each message": plan.grouping == OWN_GROUPS and messages.size > 1,
-        **_from_groups(plan, result),
+        **from_orders(plan, result),
         "received when its delay ends": plan.delay_s > 0.0
         and bool((deliveries["locked_s"] == messages["sent_s"][deliveries["message"]] + plan.delay_s).any()),
         "third delivery": (deliveries["delivery_no"] > 2).any(),
@@ -264,32 +260,6 @@ def _refills_s(plan: Plan) -> NDArray[np.float64]:
         if plan.limit_message_cost[limit * len(CALL_OPS) + OP_RECEIVE] > 0.0:
             starts_s.append(np.arange(1, int(plan.horizon_s / period_s) + 1) * period_s)
     return np.concatenate(starts_s)
-
-
-def _from_groups(plan: Plan, result: Result) -> dict[str, bool]:
-    """What happens where messages are handed out, or handled, group by group."""
-    messages, deliveries = result.messages, result.deliveries
-    grouped = plan.hands_out == BY_GROUP and bool((deliveries["outcome"] == DELIVERY_COMPLETED).any())
-    group = messages["group"][deliveries["message"]]
-    together = np.unique(np.stack((group, deliveries["locked_s"])), axis=1, return_counts=True)[1]
-    several = messages.size > np.unique(messages["group"]).size > 1
-    empty = bool(((result.calls["op"] == OP_RECEIVE) & (result.calls["outcome"] == CALL_EMPTY)).any())
-    waits_s = deliveries["started_s"] - deliveries["received_s"]
-    expired = bool((messages["state"] == MESSAGE_EXPIRED).any())
-    return {
-        "group by group by poll": grouped and plan.discipline == POLL,
-        "group by group by link": grouped and plan.discipline != POLL,
-        "several of a group in one receive": grouped and several and bool((together > 1).any()),
-        "held up by its group": grouped and empty and bool((result.states["backlog"] > 0).any()),
-        "comes back to its group": grouped and several and bool((deliveries["delivery_no"] > 1).any()),
-        "order kept by a buffer": plan.keeps_order
-        and several
-        and plan.workers > 1
-        and bool((waits_s > 0.0).any()),
-        **_from_sessions(plan, result),
-        **_from_fairness(plan, result),
-        "expired in a group": grouped and several and expired,
-    }
 
 
 def _from_scaler(plan: Plan, result: Result) -> set[str]:
@@ -344,39 +314,3 @@ def _from_fleet(plan: Plan, result: Result) -> set[str]:
         and np.isnan(lost["started_s"]).any(),
     }
     return {name for name, happened in found.items() if happened}
-
-
-def _from_sessions(plan: Plan, result: Result) -> dict[str, bool]:
-    """What happens where receivers hold a session each."""
-    deliveries, calls = result.deliveries, result.calls
-    if plan.hands_out != BY_SESSION:
-        return {}
-    group = result.messages["group"][deliveries["message"]]
-    receiver = deliveries["worker"] // plan.workers
-    handled = deliveries["worker"] >= 0
-    holders = np.unique(np.stack((group[handled], receiver[handled])), axis=1)[0]
-    return {
-        "session by session": bool((deliveries["outcome"] == DELIVERY_COMPLETED).any()),
-        "no session in time": bool((calls["op"] == OP_RECEIVE).any()),
-        "a session's lock renewed": bool(
-            ((calls["op"] == OP_RENEW) & (calls["outcome"] == CALL_OK)).any()
-            and (deliveries["renewals"] > 0).any()
-        ),
-        "a session changes hands": bool((np.unique(holders, return_counts=True)[1] > 1).any()),
-        "given back with its session": bool((deliveries["outcome"] == DELIVERY_RELEASED).any()),
-        "lost with its session": bool((deliveries["outcome"] == DELIVERY_LATE).any()),
-    }
-
-
-def _from_fairness(plan: Plan, result: Result) -> dict[str, bool]:
-    """What happens where quiet groups come before noisy ones."""
-    if plan.hands_out != BY_FAIRNESS or result.deliveries.size == 0:
-        return {}
-    first = result.deliveries[result.deliveries["delivery_no"] == 1]
-    sent_s = result.messages["sent_s"][first["message"]]
-    group = result.messages["group"][first["message"]]
-    earlier = np.maximum.accumulate(sent_s)[:-1] > sent_s[1:]
-    return {
-        "overtaken by a quiet group": bool((earlier & (group[1:] != group[:-1])).any()),
-        "a noisy group is handed out": bool((earlier & (group[1:] == group[:-1])).any()),
-    }

@@ -32,7 +32,9 @@ Fields = dict[str, Any]
 
 def in_any_order(pick: Pick, plan: Plan) -> Plan:
     """The same load, handed out by age, by group or by session."""
-    ordered: Plan = pick(_by_group, _by_group, _by_session, _fairly, _by_age, _by_age, _by_age, _by_age)(pick, plan)
+    ordered: Plan = pick(_by_group, _by_group, _by_session, _fairly, _by_age, _by_age, _by_age, _by_age)(
+        pick, plan
+    )
     scaled = ordered.scale_every_s > 0.0 and ordered.hands_out != BY_AGE
     return replace(ordered, scale_groups=True) if scaled and pick(False, True) else ordered
 
@@ -51,7 +53,7 @@ def with_groups(pick: Pick, arrivals: Fields) -> Fields:
 
 def _by_age(pick: Pick, plan: Plan) -> Plan:
     """The same plan; handlers that take batches fail in part more often than by chance."""
-    if plan.handler_batch == 1 or pick(False, True):
+    if plan.handler_batch == 1 or pick(False, False, True):
         return plan
     return replace(plan, fail_steps=streams.chance_steps(0.3), batch_fails_whole=False)
 
@@ -109,6 +111,7 @@ def _by_group(pick: Pick, plan: Plan) -> Plan:
             "hands_out": BY_GROUP,
             "accepts_late": False,
             "short_poll_steps": 0,
+            "group_window": pick(0, 2, 4),
         }
         if by_group
         else {}

@@ -27,7 +27,7 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
 
     slow_sqs: the path of a model of SQS with a broker and a client that can do little at a time.
     """
-    provider = pick("sqs", "sqs", "servicebus", "memory")
+    provider = pick("sqs", "sqs", "servicebus", "servicebus", "memory")
     instances = 1 if provider == "memory" else pick(1, 1, 2, 3)
     workers = pick(1, 2, 4)
     service_s = pick(0.1, 0.02, 0.5)
@@ -38,7 +38,7 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
     failures = _failures(pick, service_s)
     handler = _handler(pick, service_s, queue, consumers)
     if handler["takes"] == "batch":  # which neither tries again nor renews, and settles all at once
-        failures = {**failures, "retry": None, "rate": pick(failures["rate"], 0.3)}
+        failures = {**failures, "retry": None, "rate": pick(failures["rate"], 0.3, 0.3)}
         consumers = {key: consumers[key] for key in consumers if key not in ("renewal", "settle_batch")}
     arrivals = _arrivals(pick, rate_per_s, horizon_s)
     scenario = Scenario(

@@ -165,6 +165,9 @@ class Plan:
     # receivers hold a group each, with credit that comes back when a message is settled; ``lock_s`` locks the group,
     # and ``renew_after_s`` and ``renew_max_s`` are about that lock.
     hands_out: int = BY_AGE
+    group_window: int = (
+        0  # by group: a group is found by one of so many oldest messages that are there; 0: by any
+    )
     # By fairness: by age, but a group is put off that has at least ``fair_least`` messages in flight and more than this
     # share of all, until it has none waiting or has sent none for a while. ``redelivers_first`` is not known here.
     fair_share: float = 0.0

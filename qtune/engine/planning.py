@@ -112,6 +112,7 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         accepts_late=semantics.accepts_late,
         in_flight_most=semantics.in_flight_most,
         hands_out=_ORDERS[semantics.hands_out],
+        group_window=semantics.group_window,
         fair_share=semantics.fair_share,
         fair_least=semantics.fair_least,
         fair_quiet_s=semantics.fair_quiet_s,

@@ -46,6 +46,7 @@ class DeliverySemantics:
         fairness": by age, but a noisy group waits while any other has a message. A group is noisy from when it has at
         least ``fair_least`` messages locked and more than ``fair_share`` of all that are, until none of it waits or
         none of it was sent for ``fair_quiet_s``; of several the one with the fewest messages locked comes first.
+    group_window: by group: groups are looked for among so many of the oldest messages that have not left; 0 = all.
     """
 
     lock_s: float
@@ -61,6 +62,7 @@ class DeliverySemantics:
     in_flight_most: int = 0
     over_limit_fails: bool = False
     hands_out: Literal["by age", "by group", "by session", "by fairness"] = "by age"
+    group_window: int = 0
     fair_share: float = 0.0
     fair_least: int = 0
     fair_quiet_s: float = 0.0

@@ -172,10 +172,11 @@ RULES: tuple[Rule, ...] = (
         _POWERTOOLS,
         setting="consumers.keep_group_order",
     ),
-    not_modelled(
-        "FIFO: a receive looks for groups among the first 120,000 messages",
-        "simulated queues look through the whole backlog, too good when one group has more than that waiting",
+    modelled(
+        "FIFO: a receive looks for groups among the first 120,000 messages, so a group with as many hides all others; "
+        "those in flight are taken to count",
         _LOOK_AHEAD,
+        setting="queue.type",
     ),
     not_modelled(
         "FIFO: calls take longer than those of a standard queue, at the median about 1.7 times as long",

@@ -95,6 +95,25 @@ def test_receives_are_empty_although_messages_wait(engine: str) -> None:
     assert (states["in_flight"] <= 2).all()
 
 
+def test_a_group_behind_the_messages_that_are_looked_at_is_not_found(engine: str) -> None:
+    """A group with as many messages as a receive looks at hides the next one, until one of them has been deleted."""
+    one_each = {"consumers": 2, "batch": 1, "in_hand_limit": 1, "refill_at": 1}
+    hidden = run(engine, backlog_of(A, A, A, B, group_window=3, **one_each))
+    assert receives(hidden)[:3] == [[0], [1], [3]]
+    of_b = hidden.deliveries["locked_s"][hidden.deliveries["message"] == 3]
+    assert of_b[0] >= hidden.messages["settled_s"][0]
+    found = run(engine, backlog_of(A, A, A, B, group_window=4, **one_each))
+    assert found.deliveries["locked_s"][found.deliveries["message"] == 3].tolist() == [0.01]
+
+
+def test_a_group_that_is_found_is_given_whole_although_it_goes_on_behind_what_is_looked_at(
+    engine: str,
+) -> None:
+    """What is looked for is groups: of one that is found a receive takes as much as it can."""
+    rows = run(engine, backlog_of(A, B, B, A, A, A, group_window=2))
+    assert receives(rows) == [[0, 3, 4, 5, 1, 2]]
+
+
 def test_a_poison_message_blocks_its_group_until_it_is_dead_lettered(engine: str) -> None:
     """Nothing of its group is handled before the poison message has left; other groups go on."""
     plan = backlog_of(A, A, B, B, poison_steps=EVERY_TIME, max_deliveries=3, abandons=True)

@@ -96,7 +96,7 @@ def test_both_engines_have_the_same_rows_whatever_the_scenario(slow_sqs: str) ->
     The scenarios are random. Together they make happen everything that can happen, each thing in several
     runs.
     """
-    seen = agree_on_scenarios(700, slow_sqs)
+    seen = agree_on_scenarios(800, slow_sqs)
     assert {name: seen[name] for name in EVERYTHING if seen[name] < 3} == {}
 
 

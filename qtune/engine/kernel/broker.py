@@ -8,7 +8,7 @@ from qtune.engine import streams
 from qtune.engine.kernel.calendar import earliest, set_slot
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import uniform, value
-from qtune.engine.kernel.groups import delivery_ended, group_of, join_group, rejoin_group
+from qtune.engine.kernel.groups import delivery_ended, group_of, join_group, left_window, rejoin_group
 from qtune.engine.plan import BY_AGE, NO_GROUPS, POLL
 from qtune.result import (
     MESSAGE_DEAD_LETTERED,
@@ -158,6 +158,8 @@ def give_back(w, message, counted, now_s):  # type: ignore[no-untyped-def]
     state = come_back(w, message, counted, now_s)
     if w.plan.hands_out != BY_AGE:
         delivery_ended(w, message)
+        if state != MESSAGE_READY:
+            left_window(w, message)
     return state
 
 

@@ -12,6 +12,7 @@ from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import uniform
 from qtune.engine.kernel.fairness import ended_fairly, gather_fairly, wait_fairly, withdraw_fairly
 from qtune.engine.plan import BY_FAIRNESS, BY_SESSION, GIVEN_GROUPS, OWN_GROUPS
+from qtune.result import MESSAGE_COMPLETED
 
 
 @step
@@ -95,6 +96,9 @@ def join_group(w, message):  # type: ignore[no-untyped-def]
     mask = len(w.behind) - 1
     w.age[message & mask] = w.broker.ages
     w.broker.ages += 1
+    if w.plan.group_window > 0:
+        w.by_age[w.age[message & mask] & (len(w.by_age) - 1)] = message
+        widen_window(w)
     w.behind[message & mask] = 0
     if row.head == 0:
         row.head = message + 1
@@ -175,6 +179,38 @@ def groups_with_messages(w):  # type: ignore[no-untyped-def]
     return count
 
 
+@rare()
+def left_window(w, message):  # type: ignore[no-untyped-def]
+    """A message is gone: there is a place for another one among the oldest, in which groups are looked for."""
+    if w.plan.group_window > 0 and w.age[message & (len(w.age) - 1)] < w.broker.window:
+        w.broker.inside -= 1
+        widen_window(w)
+
+
+@step
+def widen_window(w):  # type: ignore[no-untyped-def]
+    """Let as many of the oldest messages be looked at as may be; those that have gone do not count."""
+    b = w.broker
+    while b.inside < w.plan.group_window and b.window < b.ages:
+        message = w.by_age[b.window & (len(w.by_age) - 1)]
+        if (
+            message >= b.messages_from
+            and w.messages[message & (len(w.messages) - 1)].state < MESSAGE_COMPLETED
+        ):
+            b.inside += 1
+        b.window += 1
+
+
+@rare(True)
+def finds_some(w):  # type: ignore[no-untyped-def]
+    """Whether a receive would find a message, where they are not handed out by age."""
+    if w.plan.hands_out == BY_FAIRNESS:
+        return w.broker.backlog > 0
+    if w.broker.open_groups == 0:
+        return False
+    return w.plan.group_window == 0 or age_of_group(w, w.open_group[0]) < w.broker.window
+
+
 @step
 def take_head(w, row):  # type: ignore[no-untyped-def]
     """Take the first ready message of a group."""
@@ -195,6 +231,7 @@ def head_expires(w, message):  # type: ignore[no-untyped-def]
         first_open_group(w)
     take_head(w, row)
     open_group(w, group)
+    left_window(w, message)
 
 
 @rare(0, level=USUAL)
@@ -203,7 +240,7 @@ def gather(w, most, now_s):  # type: ignore[no-untyped-def]
     if w.plan.hands_out == BY_FAIRNESS:
         return gather_fairly(w, most, now_s)
     count = 0
-    while w.broker.open_groups > 0 and count < most:
+    while count < most and finds_some(w):
         row = w.groups[first_open_group(w) & (len(w.groups) - 1)]
         while row.head > 0 and count < most:
             w.chosen[count] = take_head(w, row)

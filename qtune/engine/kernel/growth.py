@@ -72,6 +72,8 @@ def _wider_groups(world: World) -> dict[str, Array]:
     names = ("age", "behind", "after", "before") if world.plan.hands_out == BY_SESSION else ("age", "behind")
     span = world.broker.messages_from, world.broker.created
     wider = {name: _wider(getattr(world, name), *span) for name in names}
+    if world.plan.group_window:
+        wider["by_age"] = _wider(world.by_age, world.broker.window, world.broker.ages)
     if world.plan.grouping == OWN_GROUPS:
         wider["groups"] = _wider(world.groups, *span)
         listed = max(world.broker.open_groups, world.broker.asides)

@@ -24,7 +24,8 @@ BROKER: Final = _record(
     "door_head door_tail "
     "deliveries deliveries_from calls calls_from background idle_senders buffered busy_workers "
     "pauses fleet running paid draining tick changed sure flows_short held refusals gathered overdue "
-    "open_groups asides ages asking_head asking_tail serve_head serve_tail breaker_openings breaker_rejections",
+    "open_groups asides ages window inside asking_head asking_tail serve_head serve_tail "
+    "breaker_openings breaker_rejections",
 )
 CONSUMER: Final = _record("due_s grace_s back_s", "phase idle_renewers to_renew_head to_renew_tail")
 RECEIVER: Final = _record(
@@ -124,6 +125,7 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "customer_of": (INT64, 1),
     "age": (INT64, 1),
     "behind": (INT64, 1),
+    "by_age": (INT64, 1),
     "groups": (GROUP, 1),
     "open_group": (INT64, 1),
     "chosen": (INT64, 1),

@@ -32,7 +32,7 @@ from qtune.engine.kernel.clients import (
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.flows import flow
-from qtune.engine.kernel.groups import gather
+from qtune.engine.kernel.groups import finds_some, gather
 from qtune.engine.kernel.limits import charge_received, is_held_up
 from qtune.engine.kernel.losses import lose_answer
 from qtune.engine.kernel.polls import (
@@ -51,7 +51,7 @@ from qtune.engine.kernel.polls import (
 )
 from qtune.engine.kernel.session_links import session_lands, session_look
 from qtune.engine.kernel.sessions import flow_arrives, match_sessions
-from qtune.engine.plan import BY_AGE, BY_FAIRNESS, BY_SESSION, LINK_BURST, LINK_SLIDING, POLL
+from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, LINK_SLIDING, POLL
 from qtune.result import CALL_EMPTY, CALL_FAILED, CALL_OK, CALL_OVER_LIMIT, OP_RECEIVE
 
 RESTING = 0
@@ -237,7 +237,7 @@ def match(w, now_s):  # type: ignore[no-untyped-def]
     mask = w.buffer.shape[1] - 1
     grouped = p.hands_out != BY_AGE
     while b.backlog > 0 and b.waiting > 0 and b.in_flight < most:
-        if grouped and b.open_groups == 0 and p.hands_out != BY_FAIRNESS:
+        if grouped and not finds_some(w):
             return
         if p.holds_up and is_held_up(w, now_s):
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtune.engine.kernel.broker import holds, leave
 from qtune.engine.kernel.compiled import step
 from qtune.engine.kernel.fairness import withdraw_fairly
-from qtune.engine.kernel.groups import delivery_ended
+from qtune.engine.kernel.groups import delivery_ended, left_window
 from qtune.engine.plan import BY_AGE, BY_FAIRNESS
 from qtune.result import (
     DELIVERY_ABANDONED,
@@ -66,6 +66,7 @@ def settle_one(w, delivery, succeeded, now_s):  # type: ignore[no-untyped-def]
     message.settled_s = now_s
     if w.plan.hands_out != BY_AGE and was_locked:
         delivery_ended(w, row.message)
+        left_window(w, row.message)
     leave(w, row.message, MESSAGE_COMPLETED, now_s)
     return -1
 

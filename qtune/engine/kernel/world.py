@@ -195,6 +195,7 @@ def _groups(plan: Plan, messages: int) -> dict[str, Array]:
     return {
         "age": np.zeros(messages if grouped else 1, np.int64),
         "behind": np.zeros(messages if grouped else 1, np.int64),
+        "by_age": np.zeros(messages if plan.group_window else 1, np.int64),
         "groups": _records(power_of_two(most) if grouped else 1, GROUP),
         "open_group": np.zeros(power_of_two(most) if grouped else 1, np.int64),
         "chosen": np.zeros(plan.batch, np.int64),

@@ -296,6 +296,7 @@ class Broker:
         row = self.rows.messages[message]
         row.state, row.left_s = state, self.clock.now
         self.stored -= 1
+        self.line.left(message)
         self.model.source.leave(message)
         if self.door:
             waiting, sender = self.door[0]

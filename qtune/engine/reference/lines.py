@@ -11,7 +11,7 @@ from collections import Counter, defaultdict, deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from qtune.result import MESSAGE_READY
+from qtune.result import MESSAGE_LOCKED, MESSAGE_READY
 
 if TYPE_CHECKING:
     from qtune.engine.reference.broker import Broker
@@ -36,6 +36,9 @@ class Line(ABC):
 
     def expire(self, message: int) -> None:  # noqa: B027
         """A ready message has outlived its retention, which all that were sent before it did too."""
+
+    def left(self, message: int) -> None:  # noqa: B027
+        """A message is gone for good."""
 
     def withdraw(self, message: int) -> None:  # noqa: B027
         """A ready message is completed by a delivery that has lost its lock."""
@@ -94,11 +97,16 @@ class ByGroup(Line):
 
     One receive takes as many messages of a group as it can, and then of the next group. A message that comes back is at
     the front of its group again, among others of them by age. Age is the order in which the broker got the messages.
+
+    A broker may look for groups among the oldest messages only: those before ``window`` in ``by_age``, of which
+    ``inside`` are still there. A group whose first message is behind them is not found, although it is open.
     """
 
     def __init__(self, broker: Broker) -> None:
         super().__init__(broker)
         self.age: dict[int, int] = {}
+        self.by_age: list[int] = []
+        self.window = self.inside = 0
         self.ready: defaultdict[int, deque[int]] = defaultdict(deque)
         self.in_flight: Counter[int] = Counter()
         self.open: list[tuple[int, int]] = []
@@ -106,7 +114,9 @@ class ByGroup(Line):
     def add(self, message: int) -> None:
         """At the end of its group."""
         group = self.messages[message].group
-        self.age[message] = len(self.age)
+        self.age[message] = len(self.by_age)
+        self.by_age.append(message)
+        self._widen()
         self.ready[group].append(message)
         if len(self.ready[group]) == 1:
             self._open(group)
@@ -139,6 +149,21 @@ class ByGroup(Line):
             bool(ready) or (in_flight and self.is_in_flight(group)) for group, ready in self.ready.items()
         )
 
+    def left(self, message: int) -> None:
+        """There is a place for another one among the oldest."""
+        if self.age[message] < self.window:
+            self.inside -= 1
+            self._widen()
+
+    def _widen(self) -> None:
+        """Let as many messages be looked at as may be."""
+        while self.window < len(self.by_age) and (
+            not self.plan.group_window or self.inside < self.plan.group_window
+        ):
+            state = self.messages[self.by_age[self.window]].state
+            self.inside += state in (MESSAGE_READY, MESSAGE_LOCKED)
+            self.window += 1
+
     def _open(self, group: int) -> None:
         """Let receivers find a group, unless it is empty or closed."""
         if self.ready[group] and not self.is_closed(group):
@@ -153,13 +178,13 @@ class ByGroup(Line):
             self._open(group)
 
     def offers(self) -> bool:
-        """What is behind a message in flight cannot be given."""
-        return bool(self.open)
+        """What is behind a message in flight cannot be given, and what is behind the oldest is not found."""
+        return bool(self.open) and self.open[0][0] < self.window
 
     def take(self, most: int) -> list[int]:
         """As many of one group as possible, then of the next."""
         taken: list[int] = []
-        while self.open and len(taken) < most:
+        while self.offers() and len(taken) < most:
             group = heappop(self.open)[1]
             while self.ready[group] and len(taken) < most:
                 taken.append(self.ready[group].popleft())
