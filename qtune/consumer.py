@@ -83,6 +83,8 @@ class Consumers(Record):
     max_attempts: how often it makes one call at most, the first time included. Producers use the same client.
     max_pool_connections: how many connections a client keeps that are not in use. A call that finds none opens one, and
         waits for its handshake. Producers use the same client, and each instance of them has a pool of its own.
+    settle_entry_failures: chance that one entry of a settle batch fails although the call succeeds; it is settled again
+        at once, with the others of that call that failed. No provider states a rate.
     keep_group_order: where the queue is ordered by group, whether a receiver's workers keep to that order: one message
         of a group at a time, and after a failure none of that group until it is received again. None: they do.
     memory_limit_bytes, message_memory_bytes: of one instance for messages from a receive to the end of their
@@ -107,6 +109,7 @@ class Consumers(Record):
     credit_returned: Literal["taken", "settled"] | None = None
     settle: Literal["each", "batch", "concurrent"] = "each"
     settle_batch: Count | None = None
+    settle_entry_failures: Fraction = 0.0
     renewal: Renewal | None = None
     client: Text | None = None
     retry_mode: Text | None = None
@@ -120,6 +123,16 @@ class Consumers(Record):
     session_idle_timeout_s: PositiveSeconds | None = None
     cores: Count = 1
     instance_price_usd_per_hour: Annotated[float, number(at_least=0.0)] | None = None
+
+    @model_validator(mode="after")
+    def _entries_fail_in_batches(self) -> Consumers:
+        if self.settle_entry_failures > 0.0 and self.settle != "batch":
+            message = "entries fail in batches: use settle: batch, or leave it out"
+            raise wrong_at(("settle_entry_failures",), self.settle_entry_failures, message)
+        if self.settle_entry_failures == 1.0:
+            message = "no message would ever be settled: use less than 100%"
+            raise wrong_at(("settle_entry_failures",), 1.0, message)
+        return self
 
     def held_most(self, receivers: int) -> int | None:
         """The most messages that one of so many receivers may have in memory; None: no bound."""

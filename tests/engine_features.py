@@ -86,6 +86,7 @@ FROM_ROWS = {
         "several in one send",
         "several in one receive",
         "several in one settle",
+        "entries of a settle fail",
         "several attempts",
         "renewed twice",
     ),
@@ -212,6 +213,8 @@ def _from_rows(plan: Plan, result: Result) -> set[str]:
     found = {
         "several in one send": (calls["count"][calls["op"] == OP_SEND] > 1).any(),
         "several in one receive": (calls["count"][receive] > 1).any(),
+        "entries of a settle fail": plan.settle_entry_fail_steps > 0
+        and ((calls["op"] == OP_SETTLE) & (calls["outcome"] == CALL_OK) & (calls["count"] == 0)).any(),
         "several in one settle": (calls["count"][calls["op"] == OP_SETTLE] > 1).any(),
         "several attempts": tried.any(),
         "renewed twice": (deliveries["renewals"] > 1).any(),

@@ -193,6 +193,8 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
     mode = pick(SETTLE_EACH, SETTLE_BATCH, SETTLE_CONCURRENT)
     settle = {"settle_mode": mode, "settle_batch": pick(1, 4, 10) if mode == SETTLE_BATCH else 1}
     settle |= several
+    if mode == SETTLE_BATCH:
+        settle["settle_entry_fail_steps"] = pick(0, streams.chance_steps(0.3))
     settle["accepts_late"] = pick(False, True)  # no broker of a link does
     polling = pick("loop", "permits", "buffer")
     if polling == "loop":

@@ -277,6 +277,8 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
         queue["type"] = "fifo"
         shared = {**shared, "keep_group_order": pick(None, True, False)}
     settle = pick({"settle": "each"}, {"settle": "concurrent"}, {"settle": "batch", "settle_batch": 5})
+    if settle["settle"] == "batch":
+        settle = {**settle, "settle_entry_failures": pick(0.0, 0.3)}
     waiting = pick(
         {"receive_wait_s": 20.0}, {"receive_wait_s": 0.05}, {"receive_wait_s": 0.0, "idle_pause_s": 0.1}
     )

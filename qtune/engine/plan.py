@@ -212,6 +212,7 @@ class Plan:
     other_queues: int = 0  # a poller that may ask again first visits so many others, one turn for each
     settle_mode: int = SETTLE_EACH
     settle_batch: int = 1
+    settle_entry_fail_steps: int = 0  # one entry of a batch fails though its call succeeds
     drops_expired: bool = False
     keeps_order: bool = False  # a receiver handles one of a group at a time, and none of it after a failure
     renewers: int = 0

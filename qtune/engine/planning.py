@@ -240,6 +240,7 @@ def _receiving(behaviour: ReceiveBehaviour, workers: int) -> dict[str, Any]:
         "other_queues": behaviour.other_queues,
         "settle_mode": _SETTLES[behaviour.settle],
         "settle_batch": behaviour.settle_batch if behaviour.settle == "batch" else 1,
+        "settle_entry_fail_steps": streams.chance_steps(behaviour.settle_entry_failures),
         "drops_expired": behaviour.drops_expired,
         "keeps_order": behaviour.keeps_order,
         "renewers": behaviour.renewers,

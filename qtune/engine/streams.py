@@ -50,7 +50,8 @@ BACKOFF: Final = 28
 CONNECT: Final = 29
 """The handshake of a connection that a call opens: six streams, one for each kind of call in the order of its code."""
 TURN: Final = 35
-STREAMS: Final = 36
+SETTLE_ENTRY: Final = 36
+STREAMS: Final = 37
 
 CONNECT_TABLE: Final = 8
 TURN_TABLE: Final = 9
@@ -65,6 +66,9 @@ NEXT_SEEN: Final = 1 << 32
 
 ATTEMPTS_MOST: Final = 1 << 16
 """Attempts inside one delivery are told apart by the low 16 bits of the second field."""
+
+NEXT_ROUND: Final = 1 << 20
+"""Calls that settle what failed of a batch are told apart from the first by bits above those of any delivery number."""
 
 NEXT_TRY: Final = 1 << 40
 """Attempts of one call are told apart by the second field's high bits."""

@@ -100,6 +100,8 @@ class ReceiveBehaviour:
     settle: "each": the worker waits for the settlement; "concurrent": it goes on at once and the call runs
         beside it; "batch": settlements are collected until there are ``settle_batch`` and sent in one call.
     settle_batch: 1 unless settle is "batch".
+    settle_entry_failures: chance that one entry of a batch is not settled although the call succeeds; those that failed
+        are settled again at once, in a call of their own.
     renewers: most renewal calls at the same time per instance; 0 = locks are not renewed.
     renew_after_s: from the start of a lock (or of its last renewal) to the renewal call.
     renew_max_s: no renewal is made later than this after the handler got the message; inf = no such bound.
@@ -135,6 +137,7 @@ class ReceiveBehaviour:
     gather_s: float = 0.0
     settle: Literal["each", "batch", "concurrent"] = "each"
     settle_batch: int = 1
+    settle_entry_failures: float = 0.0
     renewers: int = 0
     renew_after_s: float = math.inf
     renew_max_s: float = math.inf

@@ -138,7 +138,11 @@ def renewal_fields(consumers: Consumers, traits: ClientTraits, lock_s: float) ->
 def settle_fields(consumers: Consumers, traits: ClientTraits, most_batch: int = 1) -> dict[str, Any]:
     """The settling part of a ReceiveBehaviour; ``most_batch`` is the default size of a batch."""
     if consumers.settle == "batch":
-        return {"settle": "batch", "settle_batch": consumers.settle_batch or most_batch}
+        return {
+            "settle": "batch",
+            "settle_batch": consumers.settle_batch or most_batch,
+            "settle_entry_failures": consumers.settle_entry_failures,
+        }
     return {"settle": consumers.settle if traits.settlement_waits else "concurrent"}
 
 

@@ -67,6 +67,11 @@ RULES: tuple[Rule, ...] = (
         setting="consumers.settle_batch",
     ),
     modelled(
+        "a delete batch may fail in part, and the caller deletes those entries again; AWS states no rate",
+        _MODEL,
+        setting="consumers.settle_entry_failures",
+    ),
+    modelled(
         "a message that was received more often than maxReceiveCount is moved to the dead-letter queue",
         _MODEL,
         setting="queue.max_receive_count",

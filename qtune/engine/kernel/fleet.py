@@ -221,6 +221,7 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
             its.renewer = -1
             its.delivery = -1
             its.handled = 0
+            its.rounds = 0
             its.refused = 0
             its.spent = 0
             its.phase = FREE

@@ -36,7 +36,7 @@ RECEIVER: Final = _record(
 )
 WORKER: Final = _record(
     "started_s finished_s settle_start_s half_s",
-    "phase receiver consumer delivery group succeeded attempts tries handled renewer settles_all refused spent",
+    "phase receiver consumer delivery group succeeded attempts tries handled renewer settles_all rounds refused spent",
 )
 RENEWER: Final = _record(
     "due_s last_s start_s half_s", "phase worker delivery message key renewal wanted consumer refused spent"
@@ -48,8 +48,8 @@ CUSTOMER: Final = _record("", "thought")
 GROUP: Final = _record("lock_end_s sent_s", "head tail in_flight holder first last waiting noisy")
 PENDING: Final = _record(
     "call_start_s",
-    "settle_from settle_single settle_count settle_succeeded back counted gone polled settle_next everything "
-    "call call_consumer call_op call_count call_outcome let_go unread feed_from feed_to",
+    "settle_from settle_single settle_first settle_count settle_succeeded back counted gone polled "
+    "settle_next everything call call_consumer call_op call_count call_outcome let_go unread feed_from feed_to",
 )
 STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused spent")
 CLIENT: Final = _record("looked_s", "tokens idle_connections")
@@ -166,6 +166,7 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "flow_limit": (INT64, 2),
     "idle_workers": (INT64, 2),
     "handled": (INT64, 2),
+    "taken": (INT64, 1),
     "idle_renewers": (INT64, 2),
     "to_renew_worker": (INT64, 2),
     "to_renew_delivery": (INT64, 2),

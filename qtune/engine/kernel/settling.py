@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from qtune.engine import streams
 from qtune.engine.kernel.broker import holds, leave
-from qtune.engine.kernel.compiled import step
+from qtune.engine.kernel.compiled import rare, step
+from qtune.engine.kernel.draws import happens
 from qtune.engine.kernel.fairness import withdraw_fairly
 from qtune.engine.kernel.groups import delivery_ended, left_window
 from qtune.engine.plan import BY_AGE, BY_FAIRNESS
@@ -82,3 +84,22 @@ def release_one(w, delivery, now_s):  # type: ignore[no-untyped-def]
     w.broker.in_flight -= 1
     w.messages[row.message & (len(w.messages) - 1)].deliveries -= 1
     return row.message
+
+
+@rare(0)
+def failed_entries(w, worker, count):  # type: ignore[no-untyped-def]
+    """Move the entries of a batch that fail before the others, both in their order; how many fail."""
+    rounds, failed, taken = w.workers[worker].rounds, 0, 0
+    for place in range(count):
+        delivery = w.handled[worker, place]
+        its = w.deliveries[delivery & (len(w.deliveries) - 1)]
+        key = its.delivery_no + rounds * streams.NEXT_ROUND
+        if happens(w, streams.SETTLE_ENTRY, its.message, key, w.plan.settle_entry_fail_steps):
+            w.handled[worker, failed] = delivery
+            failed += 1
+        else:
+            w.taken[taken] = delivery
+            taken += 1
+    for place in range(taken):
+        w.handled[worker, failed + place] = w.taken[place]
+    return failed

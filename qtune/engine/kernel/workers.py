@@ -17,7 +17,7 @@ from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.ordering import bring_forward, next_place, skip_group
 from qtune.engine.kernel.polls import gathers
 from qtune.engine.kernel.receivers import CLOSING, FREE, close_call, is_over, open_call
-from qtune.engine.kernel.settling import settle_one
+from qtune.engine.kernel.settling import failed_entries, settle_one
 from qtune.engine.plan import LINK_BURST, SETTLE_BATCH, SETTLE_CONCURRENT, SETTLE_EACH
 from qtune.result import (
     CALL_LOCK_LOST,
@@ -186,7 +186,7 @@ def begin_settle(w, worker, everything, now_s):  # type: ignore[no-untyped-def]
         gather_settle(w, worker)
     first = w.handled[worker, 0] if everything == 1 else row.delivery
     its = w.deliveries[first & (len(w.deliveries) - 1)]
-    key = its.delivery_no + row.refused * streams.NEXT_TRY
+    key = its.delivery_no + row.rounds * streams.NEXT_ROUND + row.refused * streams.NEXT_TRY
     round_trip_s = trip_s(w, streams.SETTLE, streams.SETTLE, its.message, key, now_s)
     row.half_s = 0.5 * round_trip_s
     leaves_s = compute(w, row.consumer, p.call_cost_s, now_s)
@@ -212,7 +212,7 @@ def worker_is_due(w, worker, now_s):  # type: ignore[no-untyped-def]
         row.phase = SETTLING
         first = w.handled[worker, 0] if row.settles_all == 1 else row.delivery
         its = w.deliveries[first & (len(w.deliveries) - 1)]
-        key = its.delivery_no + row.refused * streams.NEXT_TRY
+        key = its.delivery_no + row.rounds * streams.NEXT_ROUND + row.refused * streams.NEXT_TRY
         served_s = served_at(w, streams.BROKER_SETTLE, its.message, key, now_s)
         set_slot(w, w.slots.workers + worker, served_s + row.half_s)
     elif row.phase == TRYING_AGAIN:
@@ -302,6 +302,7 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
     q.settle_from = worker
     q.settle_succeeded = 1
     q.settle_single = -1
+    q.settle_first = 0
     q.settle_count = row.handled
     if row.settles_all == 0:
         q.settle_single = row.delivery
@@ -313,6 +314,11 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
         q.let_go = worker
     else:
         row.handled = 0
+        if p.settle_entry_fail_steps > 0 and given_up == 0:
+            row.handled = failed_entries(w, worker, q.settle_count)
+            q.settle_first = row.handled
+            q.settle_count -= row.handled
+        row.rounds = row.rounds + 1 if row.handled > 0 else 0
     if p.credit_at_settle:
         w.receivers[row.receiver].freed += q.settle_count
     if given_up == 0:
@@ -324,7 +330,7 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
     else:
         q.settle_count = 0
     q.unread = row.receiver
-    if row.settles_all == 0 and row.handled > 0 and nothing_to_do(w, worker, now_s):
+    if row.handled > 0 and (row.settles_all == 1 or nothing_to_do(w, worker, now_s)):
         q.settle_next = worker
         q.everything = 1
     elif p.handler_batch == 1 or not settles_next(w, worker):
@@ -350,7 +356,8 @@ def settle_is_refused(w, worker, now_s):  # type: ignore[no-untyped-def]
         its.attempts = row.attempts
         its.finished_s = row.finished_s
     add_call(w, row.settle_start_s, now_s, row.consumer, op, 0, outcome)
-    wait_s = next_after_s(w, row.consumer, outcome, op, its.message, its.delivery_no, row.refused)
+    b = its.delivery_no + row.rounds * streams.NEXT_ROUND
+    wait_s = next_after_s(w, row.consumer, outcome, op, its.message, b, row.refused)
     if wait_s != GIVES_UP:
         row.refused += 1
         row.spent = price_of(w, outcome)
@@ -371,7 +378,9 @@ def settle_all(w, now_s):  # type: ignore[no-untyped-def]
     q = w.pending
     q.call_outcome = CALL_OK
     for place in range(q.settle_count):
-        delivery = q.settle_single if q.settle_single >= 0 else w.handled[q.settle_from, place]
+        delivery = (
+            q.settle_single if q.settle_single >= 0 else w.handled[q.settle_from, q.settle_first + place]
+        )
         message = settle_one(w, delivery, q.settle_succeeded == 1, now_s)
         if message == -2:
             q.call_outcome = CALL_LOCK_LOST

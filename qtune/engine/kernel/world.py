@@ -141,6 +141,7 @@ def make_world(plan: Plan, keep_rows: bool = True, *, jumps: bool = False) -> Wo
         "flow_limit": np.zeros((receivers, flows), np.int64),
         "idle_workers": np.zeros((receivers, 1 if burst else plan.workers), np.int64),
         "handled": np.zeros((workers + 1, max(plan.settle_batch, plan.handler_batch)), np.int64),
+        "taken": np.zeros(max(plan.settle_batch, plan.handler_batch), np.int64),
         "idle_renewers": np.zeros((consumers, max(1, plan.renewers)), np.int64),
         "to_renew_worker": np.zeros((consumers, power_of_two(2 * plan.receivers * plan.workers)), np.int64),
         "to_renew_delivery": np.zeros((consumers, power_of_two(2 * plan.receivers * plan.workers)), np.int64),

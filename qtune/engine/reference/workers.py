@@ -13,6 +13,7 @@ from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot
 from qtune.engine.reference.links import BurstLink
 from qtune.engine.reference.receivers import Receiver
+from qtune.engine.reference.settling import failed_entries
 from qtune.result import (
     CALL_LOCK_LOST,
     CALL_OK,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from qtune.engine.reference.model import Model
 
 Steps = Generator[Any, Any, None]
+Failed = Generator[Any, Any, list[int]]
 
 NO_GROUP = -2
 """The group of a worker that is with no delivery; -1 is that of messages without a group."""
@@ -227,22 +229,36 @@ class Worker:
         return self.receiver.next_place(others) is None or self.model.paused_until_s() > 0.0
 
     def settle(self, deliveries: list[int], succeeded: bool) -> Steps:
-        """Settle these deliveries with one call, made again when it is refused; the worker waits for the answer."""
+        """Settle these deliveries with one call, and entries of a batch that fail again; the worker waits for it."""
+        rounds, left, in_batch = 0, list(deliveries), deliveries is self.handled
+        while left:
+            left = yield from self.settle_once(left, succeeded, rounds, in_batch)
+            rounds += 1
+        deliveries.clear()
+        self.stop_renewing()
+        if isinstance(self.receiver, BurstLink) and self.receiver.unread:
+            self.receiver.release_unread()
+
+    def settle_once(self, deliveries: list[int], succeeded: bool, rounds: int, in_batch: bool) -> Failed:
+        """Make one call until the broker takes it or the client gives up; the entries that failed."""
         broker, count = self.model.broker, len(deliveries)
         op = OP_SETTLE if succeeded else OP_ABANDON
-        first = self.rows.deliveries[deliveries[0]]
-        tries = Tries(self.consumer.client, op, first.message, first.delivery_no)
+        first, failed = self.rows.deliveries[deliveries[0]], list[int]()
+        key = first.delivery_no + rounds * streams.NEXT_ROUND
+        tries = Tries(self.consumer.client, op, first.message, key)
         while True:
             start_s = self.clock.now
             yield from self.reach_broker_and_back(tries)
             outcome = broker.ask(op, count, start_s)
             if outcome == CALL_OK:
                 tries.answered()
-                lost = [delivery for delivery in deliveries if not broker.settle(delivery, succeeded)]
+                failed = failed_entries(self.model, deliveries, rounds) if in_batch else []
+                taken = [delivery for delivery in deliveries if delivery not in failed]
+                lost = [delivery for delivery in taken if not broker.settle(delivery, succeeded)]
                 if lost:
                     self.receiver.lost_lock()
                 broker.match()
-                self.note(start_s, op, count, CALL_LOCK_LOST if lost else CALL_OK)
+                self.note(start_s, op, len(taken), CALL_LOCK_LOST if lost else CALL_OK)
                 break
             self.note(start_s, op, 0, outcome)
             wait_s = tries.next_after_s(outcome)
@@ -251,11 +267,8 @@ class Worker:
                     self.rows.deliveries[delivery].outcome = DELIVERY_UNSETTLED
                 break
             yield self.slot.at(self.clock.now + wait_s)
-        deliveries.clear()
-        self.stop_renewing()
-        self.receiver.done(count)
-        if isinstance(self.receiver, BurstLink) and self.receiver.unread:
-            self.receiver.release_unread()
+        self.receiver.done(count - len(failed))
+        return failed
 
     def reach_broker_and_back(self, tries: Tries) -> Steps:
         """The round trip of one settle, with the client's work before and the broker's in the middle."""
