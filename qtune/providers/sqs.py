@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from qtune.consumer import Consumers
+from qtune.errors import did_you_mean
 from qtune.providers.base import DeliverySemantics, Limit, Op, RateLimit, ReceiveBehaviour, Retries
 from qtune.providers.files import load_model
 from qtune.providers.queue import ClientTraits, Provider, QueueSettings, poll_behaviour
@@ -20,8 +21,10 @@ from qtune.providers.rules import (
 )
 from qtune.providers.sessions import sessions_go_with_the_queue
 from qtune.providers.sqs_lambda import LAMBDA_CHECKS, LAMBDA_LIMITS
+from qtune.providers.sqs_regions import AS_OF, CALLS_PER_S, QUOTAS
+from qtune.providers.sqs_regions import SOURCE as REGIONS_SOURCE
 from qtune.providers.sqs_rules import FAIR, RULES
-from qtune.records import Complaint, Count, Seconds, YesOrNo
+from qtune.records import Complaint, Count, Seconds, Text, YesOrNo
 from qtune.units import format_duration
 
 _MODEL = "botocore 1.44.8, service model of SQS"
@@ -46,7 +49,8 @@ class SqsQueue(QueueSettings):
 
     fair: messages are sent with a MessageGroupId, by which a standard queue puts off the tenants (``groups``) that have
     more than a tenth of the messages in flight. It costs more for each request.
-    type: a FIFO queue hands out each message group in order. It answers 300 calls a second of each action.
+    type: a FIFO queue hands out each message group in order. It answers 300 calls a second of each action, or with
+    high_throughput (deduplication scope and throughput limit for each message group) as many as its region allows.
     max_receive_count: that of the redrive policy; None: no dead-letter queue. in_flight_limit: messages that can be
     received and not yet deleted at once; AWS raises it on request. delay_s: how long after it was sent a message can be
     received first, for each message of the queue. dead_letter_retention_s: the message retention of the dead-letter
@@ -56,6 +60,8 @@ class SqsQueue(QueueSettings):
 
     provider: Literal["sqs"] = "sqs"
     type: Literal["standard", "fifo"] = "standard"
+    high_throughput: YesOrNo = False
+    region: Text | None = None
     fair: YesOrNo = False
     visibility_timeout_s: Seconds = 30.0
     max_receive_count: Count | None = None
@@ -94,6 +100,13 @@ LIMITS: tuple[Limit, ...] = (
         "calls of a FIFO queue", float(FIFO_CALLS), "calls/s of each action", hard=False, source=_QUOTAS,
         checked="in a run, where calls above it are throttled",
     ),
+    *(
+        _limit(
+            f"calls of a high-throughput FIFO queue in {regions}", float(calls), "calls/s of each action",
+            hard=False, source=REGIONS_SOURCE, as_of=AS_OF, checked="in a run, where calls above it are throttled",
+        )
+        for regions, calls in QUOTAS.items()
+    ),
     _limit(
         "messages among which a FIFO queue looks for groups", float(LOOK_AHEAD), "messages", source=_LOOK_AHEAD,
         checked="in a run",
@@ -120,6 +133,24 @@ _BOUND = {limit.name: limit for limit in LIMITS}
 
 def _half(lock_s: float) -> float:
     return 0.5 * lock_s
+
+
+def _high_throughput_has_a_region(scenario: Any) -> Iterator[Complaint]:
+    queue, source = scenario.queue, f"{REGIONS_SOURCE}, as of {AS_OF}"
+    if queue.high_throughput and queue.type != "fifo":
+        message = (
+            "only FIFO queues have this mode, and a standard queue answers any number of calls: leave it out"
+        )
+        yield Complaint(path="queue.high_throughput", message=message, source=source)
+    if queue.high_throughput and queue.region is None:
+        message = "its calls a second differ by region: say which, as in region: eu-west-1"
+        yield Complaint(path="queue.region", message=message, source=source)
+    elif queue.region is not None and not queue.high_throughput:
+        message = "only the calls of a queue with high_throughput differ by region: leave it out"
+        yield Complaint(path="queue.region", message=message, source=source)
+    elif queue.region is not None and queue.region not in CALLS_PER_S:
+        message = f"no region of which the quota is known.{did_you_mean(queue.region, CALLS_PER_S)}"
+        yield Complaint(path="queue.region", message=message, source=source)
 
 
 def _fair_queues_have_tenants(scenario: Any) -> Iterator[Complaint]:
@@ -271,6 +302,7 @@ class Sqs(Provider):
             lambda queue: False, "leave it out; message groups of a FIFO queue are no sessions"
         ),
         _fair_queues_have_tenants,
+        _high_throughput_has_a_region,
         groups_go_with_the_queue(lambda queue: queue.type == "fifo"),
         *LAMBDA_CHECKS,
     )
@@ -305,10 +337,11 @@ class Sqs(Provider):
         """A FIFO queue answers so many calls of each action a second; a standard queue any number."""
         if queue.type != "fifo":
             return ()
+        each_s, where = FIFO_CALLS, "a FIFO queue"
+        if queue.high_throughput:
+            each_s, where = CALLS_PER_S[queue.region], f"a high-throughput FIFO queue in {queue.region}"
         return tuple(
-            RateLimit(
-                name=f"{action} calls of a FIFO queue", credits=FIFO_CALLS, call_cost=dict.fromkeys(ops, 1)
-            )
+            RateLimit(name=f"{action} calls of {where}", credits=each_s, call_cost=dict.fromkeys(ops, 1))
             for action, ops in _ACTIONS.items()
         )
 

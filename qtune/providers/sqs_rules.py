@@ -188,9 +188,14 @@ RULES: tuple[Rule, ...] = (
         "the shipped model has one latency for both types: calibrate, or name a model of your own",
         _LATENCY,
     ),
+    modelled(
+        "FIFO: in high-throughput mode as many calls of each action a second as the region allows, 2,400 to 70,000",
+        _QUOTAS,
+        setting="queue.high_throughput",
+    ),
     not_modelled(
-        "FIFO: high-throughput mode has more calls a second by region, and 300 for each partition",
-        "AWS does not say how it maps groups to partitions",
+        "FIFO: in high-throughput mode each partition has 300 calls of each action a second",
+        "AWS does not say how it maps groups to partitions: a few busy groups get further here than on AWS",
         _QUOTAS,
     ),
     not_modelled(

@@ -278,3 +278,49 @@ def test_the_laws_of_groups_find_what_breaks_them() -> None:
     assert "came before all its locks had ended" in broken(too_early)
     assert "before an older one of its group" in broken(swapped)
     assert "more than one receive's worth" in broken(together)
+
+
+def high_throughput(**queue: Any) -> Scenario:
+    """A FIFO queue in high-throughput mode with 1,000 messages a second that are received one by one."""
+    return Scenario(
+        arrivals={"kind": "poisson", "rate_per_s": 1000.0},
+        service_time={"family": "constant", "mean_s": 0.001},
+        groups={"kind": "even", "count": 10_000},
+        queue={"provider": "sqs", "type": "fifo", **queue},
+        consumers={"workers": 100, "receive_wait_s": 20.0},
+        horizon_s=3.0,
+    )
+
+
+def test_in_high_throughput_mode_the_region_says_how_many_calls_are_answered() -> None:
+    """Three hundred calls of each action a second are not enough for a thousand messages one by one; 2,400 are."""
+    by_region = {None: 300, "eu-north-1": 2_400, "us-east-1": 70_000}
+    for region, each_s in by_region.items():
+        mode = {"high_throughput": True, "region": region} if region else {}
+        scenario = high_throughput(**mode)
+        assert {limit.credits for limit in scenario.rate_limits()} == {each_s}
+        throttled = np.count_nonzero(simulate(scenario).calls["outcome"] == CALL_THROTTLED)
+        assert (throttled > 0) == (each_s < 1000)
+        ceiling = capacity_of(setup_of(scenario)).of("credits")
+        assert ceiling is not None
+        assert each_s <= ceiling.per_s <= each_s + 1.0
+
+
+@pytest.mark.parametrize(
+    ("queue", "message"),
+    [
+        ({"high_throughput": True}, "say which, as in region"),
+        ({"high_throughput": True, "region": "eu-west-9"}, "no region of which the quota is known"),
+        ({"region": "eu-west-1"}, "leave it out"),
+        (
+            {"type": "standard", "high_throughput": True, "region": "eu-west-1"},
+            "only FIFO queues have this mode",
+        ),
+    ],
+)
+def test_high_throughput_mode_needs_a_known_region_and_a_fifo_queue(
+    queue: dict[str, Any], message: str
+) -> None:
+    """A quota is never guessed: a region that is missing or misspelt is an error, and so is one without a use."""
+    with pytest.raises(ScenarioError, match=message):
+        high_throughput(**queue)
