@@ -196,7 +196,7 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
     if mode == SETTLE_BATCH:
         settle["settle_entry_fail_steps"] = pick(0, streams.chance_steps(0.3))
     settle["accepts_late"] = pick(False, True)  # no broker of a link does
-    polling = pick("loop", "permits", "buffer")
+    polling = pick("loop", "loop", "permits", "buffer")
     if polling == "loop":
         adaptive = {
             "batch": 10,
@@ -206,9 +206,10 @@ def _receiving(pick: Pick, discipline: int, workers: int) -> Fields:
             "adaptive_target_s": pick(0.3, 1.0, 5.0),
         }
         loop = {"batch": batch, "in_hand_limit": batch, "refill_at": batch, **settle}
-        wider = pick(batch, 3 * batch)
+        wider = pick(3, batch, 3 * batch)
         window = {"gather_s": pick(0.3, 2.0), "in_hand_limit": wider, "refill_at": wider}
-        return {**loop, **pick({}, adaptive, adaptive, window)}
+        window["batch"] = min(batch, wider)
+        return {**loop, **pick({}, adaptive, adaptive, window, window)}
     if polling == "permits":
         return {"batch": batch, "in_hand_limit": workers, "refill_at": 1, **settle}
     limit = pick(1, 6, 25)

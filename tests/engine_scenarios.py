@@ -52,8 +52,7 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
         queue=queue,
         consumers={"instances": instances, "workers": workers, "cores": pick(1, 1, 2), **consumers},
         scaling=_scaler(pick, queue, instances, horizon_s),
-        faults=_faults(pick, provider, rate_per_s, horizon_s)
-        + pick((), (), (_end(pick, instances, horizon_s),)),
+        faults=_faults(pick, provider, rate_per_s, horizon_s) + pick((), (_end(pick, instances, horizon_s),)),
         horizon_s=horizon_s,
         model=pick(None, slow_sqs) if provider == "sqs" else None,
         seed=whole(0, 10**9),
@@ -293,7 +292,7 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
 
 def _polling(pick: Pick, *, own_loops: bool) -> Section:
     batch = pick(1, 4, 10)
-    kind = pick("loop", "permits", "buffer") if own_loops else pick("permits", "buffer")
+    kind = pick("loop", "loop", "permits", "buffer") if own_loops else pick("permits", "buffer")
     if kind == "buffer":
         return {"polling": kind, "buffer": pick(12, 30), "receive_batch": batch}
     if kind == "loop" and pick(False, True):

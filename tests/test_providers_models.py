@@ -189,5 +189,5 @@ def test_a_model_must_have_prices_for_the_queue(tmp_path: Path) -> None:
     path = tmp_path / "t.yaml"
     fifo = SCENARIO.replace("{provider: sqs}", "{provider: sqs, type: fifo}")
     path.write_text(f"{fifo}groups: {{kind: own}}\nmodel: mine.yaml\n", encoding="utf-8")
-    with pytest.raises(ScenarioError, match="no prices of the plan fifo; it has standard, other"):
+    with pytest.raises(ScenarioError, match="no prices of the plan fifo; it has standard, fair, other"):
         load_scenario(path)

@@ -42,7 +42,7 @@ from qtune.faults import (
 )
 from qtune.handler import CircuitBreaker, Handler
 from qtune.producer import Producers
-from qtune.providers.base import Op, RateLimit, ReceiveBehaviour
+from qtune.providers.base import DeliverySemantics, Op, RateLimit, ReceiveBehaviour
 from qtune.result import CALL_OPS
 from qtune.scenario import Scenario
 
@@ -108,14 +108,9 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         delay_s=semantics.delay_s,
         capacity_messages=semantics.capacity_messages,
         rejects_when_full=semantics.rejects_when_full,
-        redelivers_first=semantics.redelivers_first,
         accepts_late=semantics.accepts_late,
         in_flight_most=semantics.in_flight_most,
-        hands_out=_ORDERS[semantics.hands_out],
-        group_window=semantics.group_window,
-        fair_share=semantics.fair_share,
-        fair_least=semantics.fair_least,
-        fair_quiet_s=semantics.fair_quiet_s,
+        **_order(semantics),
         over_limit_fails=semantics.over_limit_fails and behaviour.wait_s <= 0.0,
         look_every_s=calls.look_every_s if behaviour.discipline == "poll" and behaviour.wait_s > 0.0 else 0.0,
         short_poll_steps=_short_poll_steps(calls.short_poll_share, behaviour),
@@ -135,6 +130,18 @@ def make_plan(scenario: Scenario, seed: int) -> Plan:
         pause_end_s=np.array([end for _, end in pauses], np.float64),
         tables=tuple((table.kind, table.values) for table in (each.table() for each in tables)),
     )
+
+
+def _order(semantics: DeliverySemantics) -> dict[str, Any]:
+    """In which order the broker hands out, and where in it a message is that comes back."""
+    return {
+        "redelivers_first": semantics.redelivers_first,
+        "hands_out": _ORDERS[semantics.hands_out],
+        "group_window": semantics.group_window,
+        "fair_share": semantics.fair_share,
+        "fair_least": semantics.fair_least,
+        "fair_quiet_s": semantics.fair_quiet_s,
+    }
 
 
 def _sending(producers: Producers | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -203,6 +204,13 @@ def _connections_take_time(scenario: Any) -> Iterator[Complaint]:
         yield Complaint(path="consumers.max_pool_connections", message=message)
 
 
+def _dead_letter_retention_s(queue: SqsQueue) -> float:
+    """How long a dead letter is kept; without a dead-letter queue there is none."""
+    if queue.max_receive_count is None:
+        return math.inf
+    return RETENTION_S if queue.dead_letter_retention_s is None else queue.dead_letter_retention_s
+
+
 def _order(queue: SqsQueue) -> dict[str, Any]:
     """In which order the queue hands out."""
     if queue.type == "fifo":
@@ -319,9 +327,7 @@ class Sqs(Provider):
             lock_s=queue.visibility_timeout_s,
             max_deliveries=queue.max_receive_count or 0,
             retention_s=queue.message_retention_s,
-            dead_letter_retention_s=RETENTION_S
-            if queue.dead_letter_retention_s is None
-            else queue.dead_letter_retention_s,
+            dead_letter_retention_s=_dead_letter_retention_s(queue),
             dead_letters_age="from its dead-lettering" if queue.type == "fifo" else "from the send",
             delay_s=queue.delay_s,
             capacity_messages=0,

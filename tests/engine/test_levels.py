@@ -17,7 +17,7 @@ from engine_random import any_plan, by_chance
 from qtune.engine.kernel.compiled import PLAIN, USUAL, WHOLE
 from qtune.engine.kernel.defaults import DEFAULTS
 from qtune.engine.kernel.levels import ALWAYS, IDLE, OFTEN, level_of
-from qtune.engine.plan import BY_SESSION, Plan
+from qtune.engine.plan import BY_AGE, BY_FAIRNESS, BY_SESSION, Plan
 from qtune.result import same_rows
 
 TESTS = Path(__file__).parents[1]
@@ -31,7 +31,8 @@ OFF = {
 def plan_of(level: int, seed: int) -> Plan:
     """A random plan without anything that this level of the loop does not know."""
     plan = replace(any_plan(*by_chance(seed)), **OFF[level])
-    return plan if plan.hands_out != BY_SESSION else replace(plan, hands_out=0, keeps_order=False)
+    whole = plan.hands_out in (BY_SESSION, BY_FAIRNESS)
+    return replace(plan, hands_out=BY_AGE, keeps_order=False) if whole else plan
 
 
 @pytest.mark.parametrize("level", KNOWN)

@@ -96,13 +96,13 @@ def test_both_engines_have_the_same_rows_whatever_the_scenario(slow_sqs: str) ->
     The scenarios are random. Together they make happen everything that can happen, each thing in several
     runs.
     """
-    seen = agree_on_scenarios(800, slow_sqs)
+    seen = agree_on_scenarios(1_100, slow_sqs)
     assert {name: seen[name] for name in EVERYTHING if seen[name] < 3} == {}
 
 
 def test_both_engines_have_the_same_rows_whatever_the_plan() -> None:
     """The same holds for combinations of features that no provider has together."""
-    seen = agree_on_plans(900)
+    seen = agree_on_plans(1_200)
     assert {name: seen[name] for name in EVERYTHING | ONLY_IN_PLANS if seen[name] < 3} == {}
 
 

@@ -179,7 +179,7 @@ def groups_with_messages(w):  # type: ignore[no-untyped-def]
     return count
 
 
-@rare()
+@rare(level=USUAL)
 def left_window(w, message):  # type: ignore[no-untyped-def]
     """A message is gone: there is a place for another one among the oldest, in which groups are looked for."""
     if w.plan.group_window > 0 and w.age[message & (len(w.age) - 1)] < w.broker.window:
@@ -201,7 +201,7 @@ def widen_window(w):  # type: ignore[no-untyped-def]
         b.window += 1
 
 
-@rare(True)
+@rare(True, level=USUAL)
 def finds_some(w):  # type: ignore[no-untyped-def]
     """Whether a receive would find a message, where they are not handed out by age."""
     if w.plan.hands_out == BY_FAIRNESS:

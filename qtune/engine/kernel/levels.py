@@ -11,7 +11,7 @@ from typing import Final
 
 from qtune.engine.kernel.compiled import PLAIN, USUAL, WHOLE
 from qtune.engine.kernel.defaults import only_known_are_on
-from qtune.engine.plan import BY_SESSION, Plan
+from qtune.engine.plan import BY_FAIRNESS, BY_SESSION, Plan
 
 ALWAYS: Final = frozenset(
     {"seed", "horizon_s", "sample_every_s", "tables", "cores", "call_cost_s", "message_cost_s"}
@@ -48,9 +48,9 @@ OFTEN: Final = frozenset(
     | {"limit_message_cost", "throttled_wait_s", "failed_wait_s", "retry_jitter", "retry_tokens"}
     | {"throttled_tokens", "failed_tokens", "over_limit_fails", "outage_start_s", "outage_end_s"}
     | {"slow_start_s", "slow_end_s", "slow_factor", "slow_extra_s", "short_poll_steps", "serves_any_receiver"}
-    | {"grouping", "group_ends", "group_of", "hands_out", "keeps_order"}
+    | {"grouping", "group_ends", "group_of", "hands_out", "group_window", "keeps_order"}
 )
-"""What the usual loop follows besides, as long as nothing is handed out by session."""
+"""What the usual loop follows besides, as long as nothing is handed out by session or by fairness."""
 
 _PLAIN: Final = ALWAYS | IDLE
 _USUAL: Final = _PLAIN | OFTEN
@@ -60,4 +60,5 @@ def level_of(plan: Plan) -> int:
     """The lowest level that knows everything which is not as it is by default: a new setting needs the whole."""
     if only_known_are_on(plan, _PLAIN):
         return PLAIN
-    return USUAL if plan.hands_out != BY_SESSION and only_known_are_on(plan, _USUAL) else WHOLE
+    known = plan.hands_out not in (BY_SESSION, BY_FAIRNESS) and only_known_are_on(plan, _USUAL)
+    return USUAL if known else WHOLE

@@ -327,6 +327,7 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
         q.call_consumer = row.consumer
         q.call_op = OP_SETTLE if q.settle_succeeded == 1 else OP_ABANDON
         q.call_count = q.settle_count
+        q.call_outcome = CALL_OK
     else:
         q.settle_count = 0
     q.unread = row.receiver

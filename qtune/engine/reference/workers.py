@@ -13,7 +13,7 @@ from qtune.engine.reference.clients import Tries
 from qtune.engine.reference.clock import Slot
 from qtune.engine.reference.links import BurstLink
 from qtune.engine.reference.receivers import Receiver
-from qtune.engine.reference.settling import failed_entries
+from qtune.engine.reference.settling import Failed, failed_entries
 from qtune.result import (
     CALL_LOCK_LOST,
     CALL_OK,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from qtune.engine.reference.model import Model
 
 Steps = Generator[Any, Any, None]
-Failed = Generator[Any, Any, list[int]]
 
 NO_GROUP = -2
 """The group of a worker that is with no delivery; -1 is that of messages without a group."""
@@ -230,29 +229,29 @@ class Worker:
 
     def settle(self, deliveries: list[int], succeeded: bool) -> Steps:
         """Settle these deliveries with one call, and entries of a batch that fail again; the worker waits for it."""
-        rounds, left, in_batch = 0, list(deliveries), deliveries is self.handled
+        rounds, left = 0, list(deliveries)
         while left:
-            left = yield from self.settle_once(left, succeeded, rounds, in_batch)
+            left = yield from self.settle_once(left, succeeded, rounds)
             rounds += 1
         deliveries.clear()
         self.stop_renewing()
         if isinstance(self.receiver, BurstLink) and self.receiver.unread:
             self.receiver.release_unread()
 
-    def settle_once(self, deliveries: list[int], succeeded: bool, rounds: int, in_batch: bool) -> Failed:
+    def settle_once(self, deliveries: list[int], succeeded: bool, rounds: int) -> Failed:
         """Make one call until the broker takes it or the client gives up; the entries that failed."""
         broker, count = self.model.broker, len(deliveries)
         op = OP_SETTLE if succeeded else OP_ABANDON
         first, failed = self.rows.deliveries[deliveries[0]], list[int]()
-        key = first.delivery_no + rounds * streams.NEXT_ROUND
-        tries = Tries(self.consumer.client, op, first.message, key)
+        b = first.delivery_no + rounds * streams.NEXT_ROUND
+        tries = Tries(self.consumer.client, op, first.message, b)
         while True:
             start_s = self.clock.now
             yield from self.reach_broker_and_back(tries)
             outcome = broker.ask(op, count, start_s)
             if outcome == CALL_OK:
                 tries.answered()
-                failed = failed_entries(self.model, deliveries, rounds) if in_batch else []
+                failed = failed_entries(self.model, deliveries, rounds) if succeeded else []
                 taken = [delivery for delivery in deliveries if delivery not in failed]
                 lost = [delivery for delivery in taken if not broker.settle(delivery, succeeded)]
                 if lost:
