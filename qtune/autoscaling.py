@@ -308,7 +308,7 @@ def scaling_fits(scenario: Any) -> Iterator[Complaint]:
         if "messages" in given:
             message = "groups are counted instead of messages: leave one of them out"
             yield Complaint(path="scaling.messages", message=message)
-        if scenario.semantics().hands_out == "by age":
+        if scenario.semantics().hands_out in ("by age", "by fairness"):
             message = "this queue hands out whatever its groups are: use messages, or a queue with groups or sessions"
             yield Complaint(path="scaling.groups", message=message)
     if "start_instances" in given and not scaling.min_instances <= scaling.starts_with <= most:

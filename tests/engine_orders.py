@@ -11,7 +11,6 @@ from engine_plans import NEVER_S
 
 from qtune.engine import streams
 from qtune.engine.plan import (
-    BY_AGE,
     BY_FAIRNESS,
     BY_GROUP,
     BY_SESSION,
@@ -35,7 +34,7 @@ def in_any_order(pick: Pick, plan: Plan) -> Plan:
     ordered: Plan = pick(_by_group, _by_group, _by_session, _fairly, _by_age, _by_age, _by_age, _by_age)(
         pick, plan
     )
-    scaled = ordered.scale_every_s > 0.0 and ordered.hands_out != BY_AGE
+    scaled = ordered.scale_every_s > 0.0 and ordered.hands_out in (BY_GROUP, BY_SESSION)
     return replace(ordered, scale_groups=True) if scaled and pick(False, True) else ordered
 
 

@@ -12,7 +12,7 @@ from engine_plans import Rows, due_at, run, tables
 from qtune.analysis import summarize
 from qtune.distributions import Constant
 from qtune.engine import streams
-from qtune.engine.plan import BY_AGE, BY_FAIRNESS, GIVEN_GROUPS, POLL, Plan
+from qtune.engine.plan import BY_AGE, BY_FAIRNESS, GIVEN_GROUPS, NO_GROUPS, POLL, Plan
 from qtune.errors import ScenarioError
 from qtune.scenario import Scenario
 from qtune.simulation import simulate
@@ -63,6 +63,14 @@ def test_a_tenant_with_fewer_than_30_in_flight_is_never_noisy(engine: str) -> No
     plan = tenants(*[(0.0, A)] * 400, (1.0, B), receivers=29)
     fair, by_age = run(engine, plan), run(engine, replace(plan, hands_out=BY_AGE))
     assert fair.deliveries.tobytes() == by_age.deliveries.tobytes()
+
+
+def test_messages_without_a_tenant_are_of_one(engine: str) -> None:
+    """It is noisy with two of three in flight; when their locks have run out, what was put off comes before them."""
+    three_at_once = {"receivers": 1, "batch": 3, "in_hand_limit": 3, "refill_at": 3}
+    plan = tenants(*[(0.0, A)] * 5, lock_s=3.0, fair_least=2, fair_quiet_s=5.0, **three_at_once)
+    handed_out = run(engine, replace(plan, grouping=NO_GROUPS)).deliveries["message"]
+    assert handed_out[:6].tolist() == [0, 1, 2, 3, 4, 0]
 
 
 def test_a_tenant_with_a_tenth_or_less_is_not_noisy(engine: str) -> None:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from qtune.engine.kernel.compiled import rare, step
 from qtune.result import MESSAGE_READY
 
+NOBODY = -2
+"""No group has anything aside; -1 is that of messages without a group."""
+
 
 @rare()
 def wait_fairly(w, message, is_new):  # type: ignore[no-untyped-def]
@@ -102,14 +105,14 @@ def set_aside(w, group, number, message):  # type: ignore[no-untyped-def]
 @step
 def first_aside(w, of_quiet, in_flight, now_s):  # type: ignore[no-untyped-def]
     """The group whose message is next of what is aside: of the quiet ones the oldest, or else of the noisy ones."""
-    mask, best, least, age = len(w.age) - 1, -1, 0, 0
+    mask, best, least, age = len(w.age) - 1, NOBODY, 0, 0
     for place in range(w.broker.asides):
         number = w.open_group[place]
         group = w.groups[number & (len(w.groups) - 1)]
         if of_quiet and is_noisy(w, group, in_flight, now_s):
             continue
         its_age, its = w.age[(group.head - 1) & mask], 0 if of_quiet else group.in_flight
-        if best < 0 or its < least or (its == least and its_age < age):
+        if best == NOBODY or its < least or (its == least and its_age < age):
             best, least, age = number, its, its_age
     return best
 
@@ -141,10 +144,10 @@ def gather_fairly(w, most, now_s):  # type: ignore[no-untyped-def]
         in_flight = b.in_flight + count
         message = -1
         number = first_aside(w, True, in_flight, now_s)
-        if number < 0:
+        if number == NOBODY:
             message = next_of_ready(w, in_flight, now_s)
         if message < 0:
-            if number < 0:
+            if number == NOBODY:
                 number = first_aside(w, False, in_flight, now_s)
             row = w.groups[number & (len(w.groups) - 1)]
             message = row.head - 1

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from qtune.engine.plan import Plan
+from qtune.engine.reference.background import Background
 from qtune.engine.reference.broker import Broker
 from qtune.engine.reference.clients import Client
 from qtune.engine.reference.clock import Clock, Slot
@@ -16,7 +17,6 @@ from qtune.engine.reference.fleet import Fleet
 from qtune.engine.reference.rows import Rows, Table
 from qtune.engine.reference.scaler import Scaler
 from qtune.engine.reference.source import Source
-from qtune.engine.reference.workers import Background
 from qtune.engine.slots import slots_of
 
 
