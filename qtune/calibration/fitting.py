@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qtune.analysis.intervals import Estimate
+from qtune.calibration.parameters import Parameter
 from qtune.calibration.residuals import Residual, residuals_of
-from qtune.calibration.stages import Parameter, Stages
+from qtune.calibration.stages import Stages
 from qtune.conditions import BUSY
 from qtune.errors import InputError, Problem
 from qtune.providers.model import ProviderModel

@@ -59,33 +59,33 @@ def is_measured(result: Result) -> bool:
     return result.source.startswith("measured")
 
 
-def times_of(result: Result, op: int) -> Times:
-    """How long calls of ``op`` took that began when no other was under way; receives are those of messages that were
-    there."""
+def times_of(result: Result, op: int, others: float = 0) -> Times:
+    """How long calls of ``op`` took that began when at most so many others were under way; receives are those of
+    messages that were there."""
     if op == OP_RECEIVE:
         receives, oldest_s, _ = brought(result)
-        chosen = receives[(oldest_s < receives["start_s"]) & is_quiet(result, receives)]
+        chosen = receives[(oldest_s < receives["start_s"]) & is_quiet(result, receives, others)]
         return Times(seen_s=_length_s(chosen), censored_s=np.empty(0))
     calls = result.calls
     ours = calls[(calls["op"] == op) & np.isin(calls["outcome"], ANSWERED)]
-    ours = ours[is_quiet(result, ours)]
+    ours = ours[is_quiet(result, ours, others)]
     return Times(seen_s=_length_s(ours), censored_s=_open_s(result, op))
 
 
-def is_quiet(result: Result, calls: Table) -> Mask:
-    """Which of these calls began when nothing else asked for the broker, and had a connection that was open already.
+def is_quiet(result: Result, calls: Table, most: float) -> Mask:
+    """Which of these calls began when at most so many others were under way, and had a connection that was open.
 
     A receive may wait all the time, so it counts only if it is no more than a round trip old.
     """
     everything = result.calls
     working = everything[everything["op"] != OP_RECEIVE]
-    others = _under_way(working, calls["start_s"]) == 0
+    others = _under_way(working, calls["start_s"])
     receives = everything[everything["op"] == OP_RECEIVE]
     round_trip_s = typical_s(result)
     young = receives.copy()
     young["end_s"] = np.minimum(receives["end_s"], receives["start_s"] + round_trip_s)
-    others &= _under_way(young, calls["start_s"]) == 0
-    return np.asarray(others & ~_opens_connection(result, calls))
+    others = others + _under_way(young, calls["start_s"])
+    return np.asarray((others <= most) & ~_opens_connection(result, calls))
 
 
 def calls_under_way(result: Result) -> float:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 
 import numpy as np
 
-from qtune.analysis.intervals import Estimate, missing
+from qtune.analysis.intervals import missing
 from qtune.calibration.again import simulated_again
-from qtune.calibration.client_cost import ClientCostFit, fit_client_cost, spent_s
+from qtune.calibration.client_cost import fit_client_cost, spent_s
 from qtune.calibration.latency import FEWEST, LatencyFit, fit_latency, of_two_halves, shortened
 from qtune.calibration.observations import Times, Waited, calls_under_way, is_measured, times_of, waited
+from qtune.calibration.parameters import (
+    Parameter,
+    broker_parameters,
+    client_parameters,
+    latency_parameters,
+    left_out,
+)
 from qtune.calibration.queueing import BrokerFit, fit_broker, untold
 from qtune.calibration.waiting import fit_hand_out, fit_look
 from qtune.providers.model import ClientCost, HandOut, Latency, Looking, ProviderModel
@@ -25,32 +33,15 @@ ENOUGH: Final = 500
 """With so many undisturbed calls the mean is known to a few per cent: a busier run would add more error than it
 takes away."""
 
+FEW: Final = 100
+OTHERS: Final = (0, 1, 3, math.inf)
+"""With fewer calls than that, those count too that began when so many others were under way."""
+
 DISTURBED: Final = 0.5
 """With more calls under way on average, calls get in each other's way where a broker serves few at once."""
 
 LOADED: Final = 2
 """So many runs are simulated again and again to find what the broker serves at once: those with most calls a second."""
-
-WHICH_RUN: Final = {
-    "send": "with more messages",
-    "receive": "in which messages wait for single receives without a prefetch (a busy one, receive_batch: 1)",
-    "settle": "with more messages, on a client that waits for the answer to a settlement",
-    "renew": "whose handlers outlast their locks, with renewal",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """A parameter of a provider model and what runs tell of it.
-
-    name: "latency.receive" is the mean of a call, "latency.receive.p95" its 95th percentile. identified: whether the
-    model holds it; otherwise ``reason`` says why not, and what run would tell.
-    """
-
-    name: str
-    estimate: Estimate
-    identified: bool
-    reason: str = ""
 
 
 class Stages:
@@ -76,22 +67,32 @@ class Stages:
         hand_out, hand_out_parameter = self._hand_out()
         model = self._model(latencies, broker, look, hand_out)
         parameters = [
-            *_latency_parameters(latencies),
-            *self._client_parameters(self.cost),
-            *_broker_parameters(broker),
+            *latency_parameters(latencies),
+            *client_parameters(self.client, self.cost),
+            *broker_parameters(broker),
             hand_out_parameter,
             *look_parameter,
-            *self._left_out(),
+            *left_out(self.start),
         ]
         return model, tuple(parameters)
 
     # -- calls -------------------------------------------------------------------------------------------------
 
     def times(self, op: str) -> Times:
-        """How long calls took that nothing disturbed, without the client's own work, which a sender is not charged.
+        """How long calls took, without the client's own work, which a sender is not charged.
 
-        Of the quietest runs, until there are enough calls of this kind; of busy ones only when there are too few.
+        Of those that nothing disturbed; if these are too few, as where a network is slow, also of those that began when
+        some others were under way.
         """
+        found = Times.together([])
+        for others in OTHERS:
+            found = self._undisturbed(op, others)
+            if found.seen_s.size >= FEW:
+                break
+        return found if op == "send" else found.less(self.call_cost_s)
+
+    def _undisturbed(self, op: str, others: float) -> Times:
+        """Of the quietest runs, until there are enough calls of this kind; of busy ones only when there are too few."""
         parts: list[Times] = []
         for run in sorted(self.runs, key=calls_under_way):
             behaviour = run.scenario.behaviour()
@@ -99,11 +100,10 @@ class Stages:
             if hidden or (op == "settle" and is_measured(run) and not self._settlement_waits()):
                 continue
             count = sum(part.seen_s.size for part in parts)
-            if count >= ENOUGH or (count >= FEWEST and calls_under_way(run) > DISTURBED):
+            if count >= ENOUGH or (count >= FEW and calls_under_way(run) > DISTURBED):
                 break
-            parts.append(times_of(run, OPS[op]))
-        found = Times.together(parts)
-        return found if op == "send" else found.less(self.call_cost_s)
+            parts.append(times_of(run, OPS[op], others))
+        return Times.together(parts)
 
     def _settlement_waits(self) -> bool:
         return self.runs[0].scenario.provider().clients[self.client].settlement_waits
@@ -241,36 +241,6 @@ class Stages:
             as_of=date.today(),
         )
 
-    def _client_parameters(self, cost: ClientCostFit) -> Iterator[Parameter]:
-        for name, estimate in (("call_cost", cost.call), ("message_cost", cost.message)):
-            yield Parameter(
-                name=f"clients.{self.client}.{name}",
-                estimate=estimate,
-                identified=estimate.known,
-                reason=estimate.reason,
-            )
-
-    def _left_out(self) -> Iterator[Parameter]:
-        """Parameters that no run of this kind tells."""
-        said = {
-            "latency.connect": (
-                self.start.latency.connect,
-                "a new connection is opened too rarely: it matters only with more calls at once than "
-                "max_pool_connections",
-            ),
-            "broker.short_poll.share": (
-                self.start.broker.short_poll,
-                "which servers a receive without a wait asks is not to be seen from outside",
-            ),
-            "broker.traffic": (
-                self.start.broker.traffic,
-                "what a messaging unit carries shows only in a run with large messages that fills it",
-            ),
-        }
-        for name, (there, reason) in said.items():
-            if there is not None:
-                yield Parameter(name=name, estimate=missing(reason), identified=False, reason=reason)
-
 
 def with_service(model: ProviderModel, at_once: int, service_s: float) -> ProviderModel:
     """The model of a broker that serves so many calls at once for so long, with calls as long as before when alone."""
@@ -286,29 +256,3 @@ def with_service(model: ProviderModel, at_once: int, service_s: float) -> Provid
     service = model.broker.call_service.model_copy(update={"time": ConstantTime(mean_s=service_s)})
     broker = model.broker.model_copy(update={"calls_served_at_once": at_once, "call_service": service})
     return model.model_copy(update={"latency": model.latency.model_copy(update=shorter), "broker": broker})
-
-
-def _latency_parameters(latencies: dict[str, LatencyFit | None]) -> Iterator[Parameter]:
-    for op, fitted in latencies.items():
-        if fitted is None:
-            reason = f"fewer than {FEWEST} undisturbed calls were seen: add a run {WHICH_RUN[op]}"
-            yield Parameter(
-                name=f"latency.{op}", estimate=missing(reason, "s"), identified=False, reason=reason
-            )
-            continue
-        yield Parameter(name=f"latency.{op}", estimate=fitted.mean_s, identified=True)
-        yield Parameter(name=f"latency.{op}.p95", estimate=fitted.p95_s, identified=True)
-
-
-def _broker_parameters(broker: BrokerFit) -> Iterator[Parameter]:
-    yield Parameter(
-        name="broker.calls_served_at_once",
-        estimate=broker.at_once,
-        identified=broker.known,
-        reason=broker.at_once.reason,
-    )
-    for name, estimate in (
-        ("broker.call_service", broker.service_s),
-        ("broker.calls_per_s", broker.rate_per_s),
-    ):
-        yield Parameter(name=name, estimate=estimate, identified=broker.limited, reason=estimate.reason)
