@@ -7,8 +7,8 @@ The faces (the command line, the notebook) see nothing else. For them there are 
 `predict` (replications and their summary), `describe` (an answer as text, so that no face words or computes
 anything) and `load_tuned` (what an exported preset says about how it was made).
 
-The lab of incidents and the emulators are modules of their own, `qtune.lab` and `qtune.emulators`, which are loaded
-when they are first asked for as well.
+The lab of incidents, the figures and the emulators are modules of their own, `qtune.lab`, `qtune.figures` and
+`qtune.emulators`, which are loaded when they are first asked for as well.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 # What type checkers and editors read; it names the same homes as `_HOMES` below, and a test compares them.
 if TYPE_CHECKING:
     import qtune.emulators  # so that they know the attributes
+    import qtune.figures
     import qtune.lab  # noqa: F401
     from qtune.analysis import Summary, summarize
     from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError
@@ -93,7 +94,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Import the public name when it is first used, and keep it."""
-    if name in ("emulators", "lab"):
+    if name in ("emulators", "figures", "lab"):
         return import_module(f"qtune.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'qtune' has no attribute {name!r}")

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AliasGenerator,
@@ -29,6 +29,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from qtune.errors import InputError, Problem, ScenarioError, UnitError, did_you_mean, text_of
 from qtune.units import parse_duration, parse_fraction, parse_rate, parse_size
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _UNIT_ENDINGS = ("_usd_per_hour", "_usd_per_million", "_usd", "_per_s", "_bytes", "_s")
 
@@ -92,8 +95,22 @@ class Record(BaseModel):
             names = [yaml_name(name) if is_strict(info) else name for name in cls.model_fields]
             raise validation_error(cls, [_translate(detail, names) for detail in details]) from None
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row a setting, with those of nested records: its path, whose last word is the unit, and its value."""
+        import pandas as pd
+
+        return pd.DataFrame(_settings(self.model_dump()), columns=["setting", "value"])
+
     # Tells pydantic that this __init__ only translates errors, so that nested records keep their context.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+def _settings(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def is_strict(info: ValidationInfo) -> bool:

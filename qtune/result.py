@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from qtune.conditions import Conditions
 from qtune.errors import InputError, Problem, did_you_mean
+from qtune.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +176,7 @@ _FORMAT: Final = "qtune-result-1"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Result:
+class Result(Shown):
     """One run, row by row.
 
     messages, deliveries, calls, states: arrays of the dtypes MESSAGE, DELIVERY, CALL and STATE of this

@@ -66,6 +66,7 @@ from qtune.records import (
     yaml_name,
 )
 from qtune.shapes import HintsTime, ServiceTime, TimeShape
+from qtune.shown import Shown
 from qtune.traces import read_trace
 
 
@@ -150,7 +151,7 @@ def _read_model(value: object, info: ValidationInfo) -> str:
 ModelName = Annotated[str, BeforeValidator(_read_model)]
 
 
-class Scenario(Record):
+class Scenario(Record, Shown):
     """Everything that a run depends on.
 
     Making one checks every rule, and raises one ScenarioError with all problems.

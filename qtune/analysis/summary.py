@@ -28,6 +28,7 @@ from qtune.analysis.warmup import WarmUp, find_warm_up
 from qtune.errors import InputError, Problem, did_you_mean
 from qtune.result import Result
 from qtune.scenario import Scenario
+from qtune.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ PERCENTS: Final = (50, 95, 99)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class Summary(Shown):
     """What replications of one scenario say, each number with its interval.
 
     verdict: whether the queue keeps up; read it first. Without a steady state a percentile depends on how

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qtune.analysis import Summary
 from qtune.exports.alerts import export_alerts
-from qtune.exports.holdings import Catalogue, catalogue
+from qtune.exports.holdings import Catalogue, catalogue, catalogue_of
 from qtune.exports.laboratory import (
     describe_incident,
     describe_incidents,
@@ -18,12 +18,15 @@ from qtune.exports.measurements import describe_measurement
 from qtune.exports.models import describe_catalogue
 from qtune.exports.preset import Tuned, export_preset, load_tuned
 from qtune.exports.recommendations import describe_recommendation
+from qtune.exports.records import describe_result, describe_scenario
 from qtune.exports.report import Report, Section
 from qtune.exports.summaries import describe_summary
 from qtune.exports.verifications import describe_verification
 from qtune.lab import Incident, Reproduction, Survey
+from qtune.providers import ProviderModel
 from qtune.recommendation import Recommendation
 from qtune.result import Result
+from qtune.scenario import Scenario
 from qtune.verification import Verification
 
 __all__ = ["Catalogue", "Report", "Section", "Tuned", "catalogue", "describe", "export", "load_tuned"]
@@ -37,6 +40,9 @@ Describable = (
     | Reproduction
     | Survey
     | Incident
+    | Scenario
+    | Result
+    | ProviderModel
     | Sequence[Incident]
     | Sequence[Result]
 )
@@ -44,8 +50,8 @@ Describable = (
 
 
 def describe(thing: Describable) -> Report:
-    """A summary, a recommendation, a verification, the catalogue, one of the lab's incidents, all of them, or what came
-    of running one or all, as a report: titled tables of text, and their data.
+    """A scenario, a run, a summary, a recommendation, a verification, a provider model, the catalogue, one of the lab's
+    incidents, all of them, or what came of running one or all, as a report: titled tables of text, and their data.
 
     A list of a measured run and the simulated one of the same scenario and seed becomes a table of both.
 
@@ -63,6 +69,12 @@ def describe(thing: Describable) -> Report:
         return describe_survey(thing)
     if isinstance(thing, Incident):
         return describe_incident(thing)
+    if isinstance(thing, Scenario):
+        return describe_scenario(thing)
+    if isinstance(thing, Result):
+        return describe_result(thing)
+    if isinstance(thing, ProviderModel):
+        return describe_catalogue(catalogue_of(thing))
     if isinstance(thing, Catalogue):
         return describe_catalogue(thing)
     if isinstance(thing[0], Result):

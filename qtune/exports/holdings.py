@@ -47,15 +47,23 @@ def catalogue(model: str | None = None) -> Catalogue:
         names = dict.fromkeys([*model_names(), *defaults])
         models = {name: load_model(name) for name in names}
     else:
-        found = load_model(_model_name(model))
-        models = {found.name: found}
+        return catalogue_of(load_model(_model_name(model)))
+    return _catalogue(models, whole=True)
+
+
+def catalogue_of(model: ProviderModel) -> Catalogue:
+    """What qtune knows of one model."""
+    return _catalogue({model.name: model}, whole=False)
+
+
+def _catalogue(models: Mapping[str, ProviderModel], *, whole: bool) -> Catalogue:
     return Catalogue(
         models=models,
         presets={name: load_preset(name) for name in preset_names()},
         examples={Path(file).stem: models_dir() / "examples" / file for file in shipped_names("examples")},
         metrics=METRICS,
         profiles=PROFILES,
-        whole=model is None,
+        whole=whole,
     )
 
 

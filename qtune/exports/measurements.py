@@ -9,6 +9,7 @@ from qtune.analysis import Estimate, Summary, summarize
 from qtune.exports.quantities import value_text
 from qtune.exports.report import Report, Section
 from qtune.exports.summaries import title_of
+from qtune.figures import result_pictures
 from qtune.result import Result
 from qtune.units import format_duration, format_fraction
 
@@ -47,8 +48,9 @@ def describe_measurement(runs: Sequence[Result]) -> Report:
         good=(summary.verdict.kind == "stable") if believable else None,
         sections=(
             Section(title="What was measured", columns=columns, rows=rows, notes=notes),
-            _conditions(measured),
+            conditions_section(measured),
         ),
+        figures=tuple(result_pictures(measured, warm_up_s=summary.warm_up.cut_s)),
         data={
             "measured": summary.to_dict(),
             "simulated": beside and beside.to_dict(),
@@ -76,7 +78,8 @@ def _difference(seen: Estimate, predicted: Estimate) -> str:
     return f"{format_fraction(round(abs(off), 3))} {'above' if off > 0.0 else 'below'}"
 
 
-def _conditions(measured: Result) -> Section:
+def conditions_section(measured: Result) -> Section:
+    """The machine, the versions and the account of a measured run."""
     its = measured.conditions
     rows = [(name, version) for name, version in measured.versions.items()]
     notes: list[str] = []

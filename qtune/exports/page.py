@@ -1,4 +1,4 @@
-"""A report as static HTML: no script, no style sheet, and colours of its surroundings, so that any viewer shows it.
+"""A report as plain text, and as static HTML without script or style sheet, which any viewer shows.
 
 GitHub, VS Code and mail readers drop scripts and style sheets, and each has a light and a dark theme. What is set here
 is set on the elements, and only what both themes bear.
@@ -7,9 +7,10 @@ is set on the elements, and only what both themes bear.
 from __future__ import annotations
 
 from html import escape
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from qtune.exports.report import Report, Section
+if TYPE_CHECKING:
+    from qtune.exports.report import Report, Section
 
 _MARKS: Final = {True: ("✔", "#0b9d75"), False: ("✘", "#d9480f"), None: ("•", "inherit")}
 _CELL: Final = "text-align: left; padding: 1px 14px 1px 0; background: transparent; border: none"
@@ -35,7 +36,9 @@ def _section(section: Section) -> str:
     if section.rows:
         parts.append(f'<table style="border-collapse: collapse; margin: 2px 0 4px 14px; {_PLAIN}">')
         if any(section.columns):
-            cells = "".join(f'<th style="{_CELL}; font-weight: 500">{escape(one)}</th>' for one in section.columns)
+            cells = "".join(
+                f'<th style="{_CELL}; font-weight: 500">{escape(one)}</th>' for one in section.columns
+            )
             parts.append(f'<thead style="{_PLAIN}"><tr style="{_PLAIN}">{cells}</tr></thead>')
         parts.append(f'<tbody style="{_PLAIN}">')
         for row in section.rows:
@@ -48,7 +51,7 @@ def _section(section: Section) -> str:
     return "".join([*parts, "</details>"])
 
 
-def text_of(report: Report) -> str:
+def plain_text_of(report: Report) -> str:
     """The report as plain text, for viewers that show nothing else."""
     lines = [line for line in (report.verdict, report.title) if line]
     for section in report.sections:

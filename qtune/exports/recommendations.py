@@ -9,6 +9,7 @@ from qtune.analysis import Estimate
 from qtune.exports.quantities import interval_text, plain_number, quantity, value_text
 from qtune.exports.report import Report, Section
 from qtune.exports.summaries import PERCENTS, binding_lines, prior_lines, setup_text
+from qtune.figures import cost_picture, cost_points, stage_bars, stage_picture
 from qtune.recommendation import Candidate, Check, Headroom, Recommendation
 from qtune.records import yaml_name
 from qtune.scenario import Scenario
@@ -25,6 +26,7 @@ def describe_recommendation(found: Recommendation) -> Report:
         title=f"{found.scenario.name}: {setup_text(found.scenario)}",
         verdict=_verdict(found),
         good=True,
+        figures=(cost_picture(cost_points(found)), stage_picture(stage_bars(found.summary))),
         sections=tuple(_sections(found)),
         data=found.to_dict(),
     )

@@ -9,6 +9,7 @@ from typing import Final
 from qtune.analysis import Estimate, Explanation, Summary, explain
 from qtune.exports.quantities import interval_text, plain_number, quantity, value_text
 from qtune.exports.report import Report, Section
+from qtune.figures import stage_bars, stage_picture
 from qtune.providers import client_name
 from qtune.scenario import Scenario
 from qtune.units import format_count, format_duration, format_fraction
@@ -50,6 +51,7 @@ def describe_summary(summary: Summary) -> Report:
         title=title_of(summary),
         verdict=summary.verdict.text,
         good=good,
+        figures=(stage_picture(stage_bars(summary)),),
         sections=(
             latency_section(summary),
             _stages_section(summary),

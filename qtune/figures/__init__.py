@@ -23,6 +23,7 @@ from qtune.figures.pictures import (
     cost_picture,
     latency_picture,
     lock_picture,
+    result_pictures,
     stage_picture,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "latency_picture",
     "lock_left",
     "lock_picture",
+    "result_pictures",
     "stage_bars",
     "stage_picture",
 ]

@@ -40,7 +40,7 @@ class Axis:
 
     def ticks(self) -> list[float]:
         """Round values inside the range, about five."""
-        if self.is_log:
+        if self.is_log and self.high > 5.0 * self.low:
             return self._log_ticks()
         step = 10.0 ** math.floor(math.log10((self.high - self.low) / 4.0))
         step *= next((m for m in (1, 2, 5) if (self.high - self.low) / (m * step) <= 5.0), 10)

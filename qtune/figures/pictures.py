@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Final
 
-from qtune.figures.data import BacklogCourse, CostPoints, LatencyCurve, LockLeft, StageBars
+import numpy as np
+
+from qtune.figures.data import (
+    BacklogCourse,
+    CostPoints,
+    LatencyCurve,
+    LockLeft,
+    StageBars,
+    backlog_course,
+    latency_curve,
+    lock_left,
+)
 from qtune.figures.drawing import BLUE, GREEN, GREY, ORANGE, Axis, Bars, Dots, Line, Mark, Rule, draw
+from qtune.result import Result
 from qtune.units import format_duration, format_fraction, format_usd
 
 _RARE: Final = 1e-4
@@ -105,6 +118,16 @@ def cost_picture(points: CostPoints) -> str:
     return draw(
         "Cost against latency", x, y, marks, description=f"cost against latency, answer {format_usd(usd)}"
     )
+
+
+def result_pictures(result: Result, *, warm_up_s: float = 0.0) -> Iterator[str]:
+    """The figures of one run that its rows have anything for."""
+    due_s, completed_s = result.messages["due_s"], result.messages["completed_s"]
+    if (~np.isnan(completed_s) & (due_s >= warm_up_s)).any():
+        yield latency_picture(latency_curve(result, warm_up_s=warm_up_s))
+    yield backlog_picture(backlog_course(result))
+    if np.isfinite(result.scenario.semantics().lock_s) and (~np.isnan(result.deliveries["started_s"])).any():
+        yield lock_picture(lock_left(result))
 
 
 def _short(value_s: float) -> float:

@@ -13,6 +13,7 @@ from qtune.errors import InputError, UnitError, did_you_mean
 from qtune.lab.measures import MEASURES, Measure
 from qtune.records import Count, Record, Text, read_text, refuse, refuse_again, wrong_at
 from qtune.scenario import Scenario
+from qtune.shown import Shown
 from qtune.targets import Targets
 from qtune.units import (
     format_duration,
@@ -183,7 +184,7 @@ def _fraction(key: str, value: object) -> float:
         raise wrong_at((key,), value, error.problems[0].message) from None
 
 
-class Incident(Record):
+class Incident(Record, Shown):
     """One case of the lab.
 
     id: its name in lists. grade: A: every parameter is in the source; B: one or two are assumed, and ``assumed``

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qtune.analysis import Explanation, Finding, explain, summarize
 from qtune.analysis.intervals import json_number
@@ -15,7 +15,11 @@ from qtune.lab.measures import MEASURES
 from qtune.recommendation import Recommendation, recommend
 from qtune.result import Result
 from qtune.scenario import Scenario
+from qtune.shown import Shown
 from qtune.simulation import Engine, iterate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Progress = Callable[[str], None]
 """Told what is being done."""
@@ -65,7 +69,7 @@ class Observed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reproduction:
+class Reproduction(Shown):
     """One incident, run.
 
     symptom, fixed: the ranges of the symptom, as reported and after the source's fix; fixed is () without one.
@@ -109,6 +113,23 @@ class Reproduction:
         asked = self.incident.target is not None
         return self.reproduced and self.cured and (self.answered or not asked)
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row a checked range and run: its part, what is measured, the value, and whether it holds."""
+        import pandas as pd
+
+        parts = {
+            "symptom": self.symptom,
+            "after the fix": (*self.fixed, *self.after_fix),
+            "the answer": (*self.answer, *self.answer_symptom),
+        }
+        rows = [
+            {"part": part, **observed.to_dict(), "value": value}
+            for part, ranges in parts.items()
+            for observed in ranges
+            for value in observed.values
+        ]
+        return pd.DataFrame(rows).drop(columns="values", errors="ignore")
+
     def to_dict(self) -> dict[str, object]:
         """Everything for JSON."""
         return {
@@ -130,7 +151,7 @@ class Reproduction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
+class Survey(Shown):
     """All incidents that can be shown, run one after the other."""
 
     reproductions: tuple[Reproduction, ...]

@@ -26,6 +26,7 @@ from qtune.records import (
     refuse,
 )
 from qtune.shapes import RandomTime
+from qtune.shown import Shown
 
 
 class Latency(Record):
@@ -143,7 +144,7 @@ class Broker(Record):
     traffic: Traffic | None = None
 
 
-class ProviderModel(Record):
+class ProviderModel(Record, Shown):
     """Everything about a provider that is measured or charged rather than documented as behaviour."""
 
     error_type = ModelError

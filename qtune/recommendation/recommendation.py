@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from qtune.analysis import Estimate, Explanation, Summary
 from qtune.analysis.intervals import json_number
 from qtune.scenario import Scenario
+from qtune.shown import Shown
 from qtune.targets import Target, Targets
 from qtune.units import format_usd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Status = Literal["met", "missed", "open", "not evaluated"]
 Fate = Literal["meets", "misses", "open", "dearer", "impossible", "does not come back", "failed"]
@@ -156,7 +160,7 @@ class Effort:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recommendation:
+class Recommendation(Shown):
     """The cheapest setting found that meets every target, with its evidence.
 
     scenario: what to set; ``replicate(scenario, len(seeds))`` and ``summarize`` give ``summary``
@@ -193,6 +197,24 @@ class Recommendation:
         """The check of the target for a metric, or None if there is no such target."""
         return next((check for check in self.checks if check.target.metric == metric), None)
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row a setting that was looked at, the answer first: its fate, USD a month, and each target's metric.
+
+        Settings have columns of their own, by path; a metric that was not evaluated is NaN.
+        """
+        import pandas as pd
+
+        answer = {
+            **self.settings,
+            "fate": "the answer",
+            "reason": "",
+            "runs": len(self.seeds),
+            "month_usd": self.month_usd.value,
+            **_metrics(self.checks),
+        }
+        others = (*self.runners_up, *self.failed)
+        return pd.DataFrame([answer, *(_row(candidate) for candidate in others)])
+
     def __repr__(self) -> str:
         settings = ", ".join(f"{path.split('.')[-1]}={value}" for path, value in self.settings.items())
         return f"<Recommendation {settings}: {format_usd(self.month_usd.value)}/month, meets {self.targets}>"
@@ -218,3 +240,19 @@ class Recommendation:
             "assumptions": list(self.assumptions),
             "notes": list(self.notes),
         }
+
+
+def _row(candidate: Candidate) -> dict[str, object]:
+    return {
+        **candidate.settings,
+        "fate": candidate.fate,
+        "reason": candidate.reason,
+        "runs": candidate.runs,
+        "month_usd": candidate.month_usd.value,
+        **_metrics(candidate.checks),
+    }
+
+
+def _metrics(checks: Sequence[Check]) -> dict[str, float]:
+    """Values by metric and unit, such as p95_s."""
+    return {f"{check.target.metric}_{check.target.unit}": check.estimate.value for check in checks}

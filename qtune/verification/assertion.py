@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from qtune.analysis import Estimate
 from qtune.scenario import Scenario
+from qtune.shown import Shown
 from qtune.targets import Targets
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Outcome = Literal["PASS", "FAIL", "NOT APPLICABLE"]
 
@@ -70,7 +74,7 @@ class Assertion:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verification:
+class Verification(Shown):
     """All assertions about one setting, in order.
 
     targets: what "target" and "threshold" mean in them; None when none were given.
@@ -91,6 +95,22 @@ class Verification:
     def assertion(self, number: int) -> Assertion:
         """The assertion of that number, from 1."""
         return self.assertions[number - 1]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an assertion and piece of its evidence: number, name, outcome, reason, evidence, value and unit."""
+        import pandas as pd
+
+        rows = [
+            {
+                **{name: getattr(one, name) for name in ("number", "name", "outcome", "reason")},
+                "evidence": name,
+                "value": estimate.value,
+                "unit": estimate.unit,
+            }
+            for one in self.assertions
+            for name, estimate in one.evidence.items()
+        ]
+        return pd.DataFrame(rows)
 
     def to_dict(self) -> dict[str, object]:
         """Everything for JSON."""
