@@ -138,7 +138,7 @@ def test_a_drawing_puts_marks_where_its_axes_say() -> None:
     ]
     root = ElementTree.fromstring(draw("<title>", axis, axis, marks, description="d"))
     circles = [one for one in root if one.tag.endswith("circle")]
-    assert float(circles[0].attrib["cx"]) == 446.0
+    assert float(circles[0].attrib["cx"]) == 366.0
     assert float(circles[0].attrib["cy"]) == 26.0
     assert "a & b" in [one.text for one in root]
     assert "<half>" in [one.text for one in root]

@@ -34,7 +34,9 @@ def _section(section: Section) -> str:
     """A part that the reader may fold away."""
     parts = [f'<details open><summary style="font-weight: 600">{escape(section.title)}</summary>']
     if section.rows:
-        parts.append(f'<table style="border-collapse: collapse; margin: 2px 0 4px 14px; {_PLAIN}">')
+        parts.append(
+            f'<table style="border-collapse: collapse; font-size: inherit; margin: 2px 0 4px 14px; {_PLAIN}">'
+        )
         if any(section.columns):
             cells = "".join(
                 f'<th style="{_CELL}; font-weight: 500">{escape(one)}</th>' for one in section.columns

@@ -17,7 +17,7 @@ ORANGE: Final = "#d9700a"
 GREEN: Final = "#0b9d75"
 GREY: Final = "#8a8a8a"
 
-WIDTH: Final = 460
+WIDTH: Final = 380
 HEIGHT: Final = 220
 LEFT, RIGHT, TOP, BOTTOM = 64, 14, 26, 42
 
@@ -204,7 +204,7 @@ def _rule(rule: Rule, x: Axis, y: Axis) -> str:
     else:
         at = _up(y, rule.at)
         path = f"M{LEFT} {at}H{WIDTH - RIGHT}"
-        words = f'x="{WIDTH - RIGHT}" y="{float(at) - 4:.1f}" text-anchor="end"'
+        words = f'x="{LEFT + 4}" y="{float(at) - 4:.1f}"'
     line = f'<path d="{path}" stroke="{rule.color}" stroke-width="1.5" stroke-dasharray="5 3"/>'
     return f"{line}<text {words}>{escape(rule.text)}</text>"
 

@@ -46,7 +46,7 @@ def backlog_picture(course: BacklogCourse) -> str:
     """Messages that wait and that are locked over the run."""
     most = max(1.0, float(course.waiting.max()), float(course.in_flight.max()))
     x = Axis(label="time, s", low=0.0, high=float(course.time_s[-1]))
-    y = Axis(label="messages", low=0.0, high=1.05 * most)
+    y = Axis(label="messages", low=0.0, high=1.35 * most)
     marks = [
         Line(x=course.time_s.tolist(), y=course.waiting.tolist(), name="waiting", color=BLUE, steps=True),
         Line(
@@ -68,7 +68,7 @@ def stage_picture(bars: StageBars) -> str:
     x = Axis(
         label=", ".join(f"{n + 1} {name}" for n, name in enumerate(bars.stages)), low=0.5, high=count + 0.5
     )
-    y = Axis(label="mean, ms", low=0.0, high=1.05 * max(*values, 1e-3))
+    y = Axis(label="mean, ms", low=0.0, high=1.4 * max(*values, 1e-3))  # room for the legend
     marks: list[Mark] = []
     for name, color, offset, part in (
         ("all messages", BLUE, -0.35, values[:count]),
