@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from qtune.analysis import Summary, run_until_narrow, summarize
+from qtune.analysis.model_error import with_model_error
 from qtune.errors import InputError, Problem
 from qtune.result import Result
 from qtune.scenario import Scenario
@@ -29,13 +30,14 @@ def predict(
     engine: Engine = "kernel",
     progress: Progress | None = None,
 ) -> Summary:
-    """Simulate replications of a scenario and summarize them.
+    """Simulate replications of a scenario and summarize them, with the error of a calibrated model in the intervals.
 
     seed: of the first run; None takes the scenario's own, and the others count up from it.
     seeds: of all the runs instead, as an exported preset stores them.
     replications: how many runs. With a width it is the most, and None allows 40.
     width: run until the interval of the p95 reaches no more than this share of it to each side ("5%"), and
-        five times or more. None is 5 %, unless replications or seeds say which runs to make.
+        five times or more; by chance alone, as no run makes a model better. None is 5 %, unless replications or seeds
+        say which runs to make.
     progress: called after each run.
     InputError for a width that is no share, for seeds together with a seed, a number or a width, and for
     whatever :func:`simulate` and :func:`summarize` refuse.
@@ -63,7 +65,7 @@ def predict(
         results.append(result)
         if progress is not None:
             progress(len(results), len(seeds))
-    return summarize(results)
+    return with_model_error(summarize(results))
 
 
 def _until_narrow(
@@ -79,4 +81,5 @@ def _until_narrow(
             progress(done, most)
         return result
 
-    return run_until_narrow(scenario, run, width=width, most_replications=most)
+    narrow = run_until_narrow(scenario, run, width=width, most_replications=most)
+    return with_model_error(narrow)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -51,6 +52,7 @@ class Setup:
         breaker; inf: none ever leaves so.
     busiest_share: of the messages, that of the largest group; 0 when each is its own, or there are none.
     each_its_own: whether each message is a group of its own.
+    margins: of the provider model: by how much predictions must be doubted, by metric; {} where that is not known.
     """
 
     arrivals: str
@@ -74,6 +76,7 @@ class Setup:
     rate_limits: tuple[RateLimit, ...] = ()
     busiest_share: float = 0.0
     each_its_own: bool = False
+    margins: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def workers(self) -> int:
@@ -177,6 +180,7 @@ def setup_of(scenario: Scenario) -> Setup:
         refused_s=_refused_s(scenario),
         busiest_share=_busiest_share(scenario),
         each_its_own=scenario.groups is not None and scenario.groups.kind == "own",
+        margins=scenario.provider_model().margins,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtune.errors import InputError, Problem, did_you_mean
+from qtune.errors import InputError, ModelError, Problem, did_you_mean
 from qtune.presets import Preset, load_preset, preset_names
 from qtune.providers import Provider, ProviderModel, all_providers, get_provider, load_model, model_names
+from qtune.providers.files import find_model
 from qtune.shipped import models_dir, shipped_names
 from qtune.targets import METRICS, PROFILES, Metric
 
@@ -68,12 +70,12 @@ def _catalogue(models: Mapping[str, ProviderModel], *, whole: bool) -> Catalogue
 
 
 def _model_name(name: str) -> str:
-    """The name or path of a model: itself, or the default model of the provider of that name."""
-    if name in model_names() or Path(name).is_file():
-        return name
+    """The name or path of a model, shipped or in the folder ``models``, or the default model of a provider."""
     known = all_providers()
-    if name in known:
+    if name in known and name not in model_names():
         return known[name].default_model
+    with suppress(ModelError):
+        return find_model(name, Path())
     names = sorted({*model_names(), *known})
     message = f"there is no provider, no model and no file of this name; there are {', '.join(names)}."
     raise InputError(Problem(where="model", value=name, message=message + did_you_mean(name, names)))

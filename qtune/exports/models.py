@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from qtune.exports.calibrations import calibration_sections
 from qtune.exports.holdings import Catalogue
 from qtune.exports.report import Report, Section
 from qtune.providers import Provider, ProviderModel, Retries
@@ -92,6 +93,8 @@ class Sources:
 
 def _of_model(catalogue: Catalogue, name: str, model: ProviderModel) -> Iterator[Section]:
     provider, sources = catalogue.provider_of(name), Sources()
+    if model.calibration is not None:
+        yield from calibration_sections(model.calibration)
     yield _latency_section(model, sources)
     for client in provider.clients.values():
         yield _client_section(client, model, client.name == provider.default_client, sources)

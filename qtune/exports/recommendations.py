@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from qtune.analysis import Estimate
 from qtune.exports.quantities import interval_text, plain_number, quantity, value_text
 from qtune.exports.report import Report, Section
-from qtune.exports.summaries import PERCENTS, binding_lines, prior_lines, setup_text
+from qtune.exports.summaries import PERCENTS, binding_lines, model_lines, setup_text
 from qtune.figures import cost_picture, cost_points, stage_bars, stage_picture
 from qtune.recommendation import Candidate, Check, Headroom, Recommendation
 from qtune.records import yaml_name
@@ -58,7 +58,7 @@ def _sections(found: Recommendation) -> Iterator[Section]:
     yield _others_section(found, "Tried, and no answer", others)
     yield Section(title="What binds", notes=tuple(binding_lines(found.explanation)))
     yield Section(title="More load, and a pause", notes=(_headroom_text(found.headroom), found.probe.text))
-    yield Section(title="What this rests on", notes=(*prior_lines(found.scenario), *found.assumptions))
+    yield Section(title="What this rests on", notes=(*model_lines(found.scenario), *found.assumptions))
 
 
 def _looked_at(found: Recommendation) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from qtune.analysis import Estimate, Explanation, Summary, explain
+from qtune.exports.calibrations import calibration_line
 from qtune.exports.quantities import interval_text, plain_number, quantity, value_text
 from qtune.exports.report import Report, Section
 from qtune.figures import stage_bars, stage_picture
@@ -211,7 +212,7 @@ def _assumptions(summary: Summary) -> list[str]:
     lines = [f"warm-up: {format_duration(summary.warm_up.cut_s)} left out ({summary.warm_up.reason})"]
     if summary.note:
         lines.append(summary.note)
-    return [*lines, *prior_lines(summary.scenario), *(f"cost: {line}" for line in summary.cost.assumptions)]
+    return [*lines, *model_lines(summary.scenario), *(f"cost: {line}" for line in summary.cost.assumptions)]
 
 
 def priors_of(scenario: Scenario) -> list[str]:
@@ -219,13 +220,15 @@ def priors_of(scenario: Scenario) -> list[str]:
     return sorted(scenario.priors())
 
 
-def prior_lines(scenario: Scenario) -> list[str]:
-    """What nobody has measured, in a line; none when the model has no prior."""
+def model_lines(scenario: Scenario) -> list[str]:
+    """What the provider model is worth: how far it was off, and what nobody has measured, a line each."""
     names = priors_of(scenario)
     model = scenario.provider_model()
+    lines = [] if model.calibration is None else [calibration_line(model.name, model.calibration)]
     if not names:
-        return []
+        return lines
     return [
+        *lines,
         f"priors: {', '.join(names)} of the model {model.name} {model.version}: assumed, as nobody has "
-        f"measured them; `qtune models {model.name}` says from what"
+        f"measured them; `qtune models {model.name}` says from what",
     ]

@@ -7,7 +7,7 @@ from collections import Counter
 from qtune.analysis import Estimate
 from qtune.exports.quantities import interval_text, value_text
 from qtune.exports.report import Report, Section
-from qtune.exports.summaries import prior_lines, setup_text
+from qtune.exports.summaries import model_lines, setup_text
 from qtune.units import format_count, format_fraction
 from qtune.verification import Assertion, Verification
 
@@ -23,7 +23,7 @@ def describe_verification(found: Verification) -> Report:
     runs = f"{format_count(len(found.seeds), 'replication')} (seeds {found.seeds[0]} to {found.seeds[-1]})"
     notes = (
         f"each is judged by {runs} and intervals of {format_fraction(found.confidence)}; what they leave open fails",
-        *prior_lines(found.scenario),
+        *model_lines(found.scenario),
     )
     return Report(
         title=f"{found.scenario.name}: {setup_text(found.scenario)}",

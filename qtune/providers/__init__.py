@@ -109,6 +109,8 @@ def priors(scenario: HasQueue) -> frozenset[str]:
         unused |= {"short_poll"}
     if not polls or receiving.wait_s <= 0.0:
         unused |= {"long_poll"}
+    if not receiving.renewers:
+        unused |= {"renew"}
     if receiving.calls_at_once(scenario.consumers.workers) <= receiving.pool_connections:
         unused |= {"connect"}  # but for the first calls of a run
     if scenario.consumers.instances * receiving.receivers == 1:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from qtune.errors import ModelError, Problem, did_you_mean
 from qtune.providers.model import ProviderModel
 from qtune.reading import read_record
 from qtune.shipped import models_dir, shipped_names
 from qtune.writing import write_record
+
+MODELS: Final = "models"
+"""The folder in which users have models of their own, beside their scenarios or where they work."""
 
 
 def model_names() -> tuple[str, ...]:
@@ -20,15 +24,17 @@ def model_names() -> tuple[str, ...]:
 def find_model(name: str, folder: Path) -> str:
     """How a scenario names a model: the name of a shipped one, or the absolute path of a file.
 
-    folder: where a relative path starts. Raises ModelError, with the nearest name, if there is neither.
+    folder: where a relative path starts, and where a folder ``models`` may have NAME.yaml, as `qtune calibrate` writes
+    it; that is looked for in the current folder too. Raises ModelError, with the nearest name, if there is none.
     """
     if name in model_names():
         return name
-    path = folder / name
-    if path.is_file():
-        return str(path.resolve())
+    own = Path(MODELS) / f"{name}.yaml"
+    for path in dict.fromkeys((folder / name, folder / own, own)):
+        if path.is_file():
+            return str(path.resolve())
     known = model_names()
-    message = f"no such file, and shipped are only {', '.join(known)}.{did_you_mean(name, known)}"
+    message = f"no such file here or in {MODELS}, and shipped are only {', '.join(known)}.{did_you_mean(name, known)}"
     raise ModelError(Problem(where="model", value=name, message=message))
 
 

@@ -6,6 +6,7 @@ nobody has measured says ``prior: true``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Literal
 
@@ -13,6 +14,7 @@ from pydantic import field_validator
 
 from qtune.errors import ModelError
 from qtune.providers.base import CallModel
+from qtune.providers.calibration import Calibration
 from qtune.providers.prices import Prices
 from qtune.records import (
     Count,
@@ -145,7 +147,11 @@ class Broker(Record):
 
 
 class ProviderModel(Record, Shown):
-    """Everything about a provider that is measured or charged rather than documented as behaviour."""
+    """Everything about a provider that is measured or charged rather than documented as behaviour.
+
+    calibration: from which runs its numbers were fitted, and how far its predictions of others were off; None: they
+    were not.
+    """
 
     error_type = ModelError
 
@@ -158,6 +164,12 @@ class ProviderModel(Record, Shown):
     broker: Broker
     clients: dict[str, ClientCost]
     prices: Prices
+    calibration: Calibration | None = None
+
+    @property
+    def margins(self) -> Mapping[str, float]:
+        """By how much to doubt predictions, as a share, by p50, p95, p99 and throughput; {} if that is not known."""
+        return {} if self.calibration is None else self.calibration.margins
 
     def priors(self, client: str) -> frozenset[str]:
         """Names of the parameters that nobody has measured, for one client."""

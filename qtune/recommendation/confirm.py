@@ -8,10 +8,11 @@ at the full level. Several looks and several attempts share the error: at most 5
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from qtune.analysis import Summary, summarize
+from qtune.analysis.model_error import with_model_error
 from qtune.recommendation.objectives import checks_of, guard_text, overall
 from qtune.recommendation.recommendation import Check
 from qtune.recommendation.trials import CONFIRMING_SEEDS, Laboratory, Trial, why_not
@@ -29,8 +30,8 @@ _SEEDS_APART: Final = 1_000
 class Confirmation:
     """What fresh runs say of a candidate.
 
-    reason: why it is refused, or "". level: at which it was tested. width: half of the interval of the p95, as a
-    share. hopeless: a mean is on the wrong side of its bound, so that more runs are not worth while.
+    reason: why it is refused, or "". level: at which it was tested. width: half of the interval of the p95 by chance
+    alone, as a share. hopeless: a mean is on the wrong side of its bound, so that more runs are not worth while.
     """
 
     scenario: Scenario
@@ -67,7 +68,7 @@ def confirm(laboratory: Laboratory, trial: Trial, attempt: int) -> Confirmation:
 def _judged(
     laboratory: Laboratory, trial: Trial, scenario: Scenario, runs: Sequence[Result], level: float
 ) -> Confirmation:
-    summary = summarize(runs)
+    summary = with_model_error(summarize(runs))
     targets, setup = laboratory.question.targets, trial.setup
     figures = [laboratory.meter.figures(run, setup, summary.warm_up.cut_s) for run in runs]
     strict, guard = checks_of(targets, figures, setup, level), guard_text(figures)
@@ -77,9 +78,10 @@ def _judged(
         reason = guard or why_not(strict)
     elif status == "open" or not summary.verdict.keeps_up:
         reason = why_not(strict) or summary.verdict.text
+    by_chance = checks_of(targets, figures, replace(setup, margins={}), level)
     widths = [
         check.estimate.relative_half_width
-        for check in strict
+        for check in by_chance
         if check.target.metric == "p95" and check.estimate.known
     ]
     return Confirmation(

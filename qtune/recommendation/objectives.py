@@ -1,6 +1,7 @@
 """What targets ask of runs: the numbers of one run, and the judgement of targets over several.
 
-A judgement never says more than the interval does: a bound inside the interval leaves the target open.
+A judgement never says more than the interval does: a bound inside the interval leaves the target open. Where the
+provider model is calibrated, the interval of a latency allows for the model's error on held-out settings as well.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from qtune.analysis.cost import HOURS_PER_MONTH, billed_requests, instance_usd_p
 from qtune.analysis.instances import instances_mean
 from qtune.analysis.intervals import AT_LEAST_0, SHARE, across_replications, missing
 from qtune.analysis.measures import batch_efficiency, ended_calls, of_deliveries, of_messages, of_states
+from qtune.analysis.model_error import possible, throughput, widened
 from qtune.analysis.quantiles import estimate_quantile, quantile_s
 from qtune.analysis.stability import Load, judge
 from qtune.analysis.summary import lateness_of
@@ -170,10 +172,15 @@ def _check(target: Target, figures: Sequence[Figures], setup: Setup, confidence:
     if not estimate.known:
         status: Status = "not evaluated" if metric in ("batch_efficiency", "api_call", "cpu") else "missed"
         return Check(target=target, status=status, estimate=estimate, margin=math.nan, reason=estimate.reason)
-    status = _status(target, estimate)
+    error = setup.margins.get(metric, 0.0)
+    if metric == "throughput":
+        estimate = throughput(estimate, capacity_of(setup).per_s, error, 2 * sum(kept) > len(kept))
+    status = _status(target, estimate, error if metric in LATENCIES else 0.0)
     if status == "open" and metric in _SHARES and estimate.value == 0.0:
         count = sum(figure.messages for figure in figures)
         status, reason = "met", f"none in {count:,} messages, which shows a share below {estimate.high:.2g}"
+    if metric in LATENCIES:
+        estimate = widened(estimate, error)
     return Check(
         target=target, status=status, estimate=estimate, margin=_margin(target, estimate.value), reason=reason
     )
@@ -206,12 +213,16 @@ def _estimate(
     return estimate, reason
 
 
-def _status(target: Target, estimate: Estimate) -> Status:
-    """By the interval; with none (a single run), only what is clear by a tenth of the bound is decided."""
+def _status(target: Target, estimate: Estimate, error: float) -> Status:
+    """By the interval; with none (a single run), only what is clear by a tenth of the bound is decided.
+
+    error: of the model, for which the interval must leave room too.
+    """
     low, high = estimate.low, estimate.high
     if math.isnan(low) and math.isnan(high):
         slack = _CLEARLY * abs(target.bound)
         low, high = estimate.value - slack, estimate.value + slack
+    low, high = possible(low, high, error)
     good, bad = (high, low) if target.sense == "at most" else (low, high)
     if target.is_met(good):
         return "met"

@@ -163,8 +163,8 @@ class Effort:
 class Recommendation(Shown):
     """The cheapest setting found that meets every target, with its evidence.
 
-    scenario: what to set; ``replicate(scenario, len(seeds))`` and ``summarize`` give ``summary``
-    again to the digit. asked: the scenario as it was given. settings: by path, what was chosen.
+    scenario: what to set; ``predict(scenario, seeds=seeds)`` gives ``summary`` again to the digit.
+    asked: the scenario as it was given. settings: by path, what was chosen.
     checks: every target, judged by the summary's runs, which were not used to choose.
     runners_up: the next cheapest that meet everything, and near misses, by the runs of the search.
     failed: what was tried and is no answer, with the reason. seeds: of the summary's runs.

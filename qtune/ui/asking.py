@@ -19,9 +19,16 @@ ScenarioFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document, and nothing else, to stdout.")]
 
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        help="A provider model: NAME for models/NAME.yaml, as `qtune calibrate` writes it, or a path."
+    ),
+]
 
-def scenario_of(name: str | None, as_json: bool) -> tuple[Path, qtune.Scenario]:
-    """The scenario in a file, or the shipped example of that name, and its file."""
+
+def scenario_of(name: str | None, as_json: bool, model: str | None = None) -> tuple[Path, qtune.Scenario]:
+    """The scenario in a file, or the shipped example of that name, and its file; ``model`` replaces its model."""
     path = Path(name or EXAMPLE)
     if name is None or not path.exists():
         examples = qtune.catalogue().examples
@@ -29,7 +36,8 @@ def scenario_of(name: str | None, as_json: bool) -> tuple[Path, qtune.Scenario]:
             said = f"no scenario was named: this is the shipped example {EXAMPLE} ({examples[EXAMPLE]})"
             (text.tell if as_json else text.print_line)(said)
         path = examples.get(str(path), path)
-    return path, qtune.load_scenario(path)
+    scenario = qtune.load_scenario(path)
+    return path, scenario if model is None else scenario.with_(model=model)
 
 
 def finish_no(no: qtune.AnswerIsNo, as_json: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 
 import qtune
 from qtune.ui import text
-from qtune.ui.asking import AsJson, ScenarioFile, check_new, finish, scenario_of
+from qtune.ui.asking import AsJson, ModelName, ScenarioFile, check_new, finish, scenario_of
 from qtune.ui.progress import make_ready, progress
 
 
@@ -32,6 +32,7 @@ def bench(
     metrics_port: Annotated[
         int | None, typer.Option(help="Serve Prometheus metrics of the run on this port of 127.0.0.1.")
     ] = None,
+    model: ModelName = None,
     save: Annotated[Path | None, typer.Option(help="Keep the rows of the run in this .npz file.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +44,7 @@ def bench(
     """
     if save is not None:
         check_new(save.with_suffix(".npz"), "--save")
-    _, given = scenario_of(scenario, as_json)
+    _, given = scenario_of(scenario, as_json, model)
     provider = given.queue.provider
     if endpoint is None and provider != "memory" and not yes:
         raise typer.BadParameter(

@@ -12,7 +12,7 @@ import typer
 
 import qtune
 from qtune.ui import bench, emulator, text
-from qtune.ui.asking import AsJson, ScenarioFile, check_new, finish, finish_no, scenario_of
+from qtune.ui.asking import AsJson, ModelName, ScenarioFile, check_new, finish, finish_no, scenario_of
 from qtune.ui.progress import make_ready, progress
 from qtune.ui.starting import Provider, starting_text
 
@@ -61,6 +61,7 @@ def simulate(
     save: Annotated[
         Path | None, typer.Option(help="Keep the rows of the first run in this .npz file.")
     ] = None,
+    model: ModelName = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict what a scenario does: whether it keeps up, how late messages are, at what cost, and why.
@@ -69,7 +70,7 @@ def simulate(
     """
     if save is not None:
         check_new(save.with_suffix(".npz"), "--save")
-    path, given = scenario_of(scenario, as_json)
+    path, given = scenario_of(scenario, as_json, model)
     tuned = qtune.load_tuned(path)
     repeats = seed is None and replications is None and width is None
     with progress() as steps:
@@ -112,6 +113,7 @@ def recommend(
     seed: Annotated[
         int | None, typer.Option(min=0, help="The first of all seeds; default: the scenario's.")
     ] = None,
+    model: ModelName = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the cheapest setting that meets every target, say how sure that is, and write it to a file.
@@ -121,7 +123,7 @@ def recommend(
     """
     if not target:
         raise typer.BadParameter(_targets_text(), param_hint="--target")
-    path, given = scenario_of(scenario, as_json)
+    path, given = scenario_of(scenario, as_json, model)
     targets = qtune.Targets.parse(target)
     if preset is not None:
         given = given.using(qtune.load_preset(preset))
@@ -174,6 +176,7 @@ def verify(
     seed: Annotated[
         int | None, typer.Option(min=0, help="The first of all seeds; default: the scenario's.")
     ] = None,
+    model: ModelName = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge sixteen assertions about throughput, latency, resources and scaling, each with its evidence.
@@ -181,7 +184,7 @@ def verify(
     They are the behavioural assertions of the queue-runtime document. What the simulator has no model of is "not
     applicable", with the reason. When one fails, the exit code is 1.
     """
-    path, given = scenario_of(scenario, as_json)
+    path, given = scenario_of(scenario, as_json, model)
     tuned = qtune.load_tuned(path)
     targets = qtune.Targets.parse(target) if target else tuned.asked() if tuned is not None else None
     if preset is not None:
@@ -203,6 +206,7 @@ def alerts(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of the first run; default: the scenario's.")
     ] = None,
+    model: ModelName = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict a setting, and write the rules that tell when the real system leaves the prediction.
@@ -210,7 +214,7 @@ def alerts(
     Throughput down by more than 20 %, p95 of the processing time above twice, error rate above five times, utilization
     above 80 %, by the metrics of queue-runtime. A queue that does not keep up has no baseline (exit code 1).
     """
-    path, given = scenario_of(scenario, as_json)
+    path, given = scenario_of(scenario, as_json, model)
     with progress() as steps:
         make_ready(steps)
         summary = qtune.predict(given, seed=seed, progress=lambda done, of: steps.at("simulating", done, of))
