@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import qtune.figures
     import qtune.lab  # noqa: F401
     from qtune.analysis import Summary, summarize
+    from qtune.calibration import calibrate
     from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError
     from qtune.exports import catalogue, describe, export, load_tuned
     from qtune.measurement import measure
@@ -47,6 +48,7 @@ __all__ = [
     "Summary",
     "Targets",
     "__version__",
+    "calibrate",
     "catalogue",
     "describe",
     "dump_scenario",
@@ -74,6 +76,7 @@ _HOMES = {
     "Scenario": "qtune.scenario",
     "Summary": "qtune.analysis",
     "Targets": "qtune.recommendation",
+    "calibrate": "qtune.calibration",
     "catalogue": "qtune.exports",
     "describe": "qtune.exports",
     "dump_scenario": "qtune.presets",

@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"result"},
     "workload": WORDS | {"engine"},
     "measurement": WORDS | {"result", "conditions", "workload", "adapters"},
-    "calibration": WORDS | {"result", "conditions", "analysis", "engine", "simulation"},
+    "calibration": WORDS | {"result", "conditions", "analysis", "engine", "simulation", "measurement"},
     "figures": WORDS | {"result", "analysis", "recommendation"},
     "recommendation": WORDS | {"result", "analysis", "engine", "simulation", "targets"},
     "verification": FOUNDATION
@@ -71,7 +71,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "writing",
         "targets",
         "result",
+        "conditions",
         "analysis",
+        "calibration",
         "figures",
         "recommendation",
         "verification",

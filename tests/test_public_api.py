@@ -86,9 +86,10 @@ def test_no_public_name_is_hidden_by_a_module() -> None:
 def test_the_door_is_small() -> None:
     """There are about twenty public names; to add one, remove one or say here why.
 
-    ``measure`` is the 25th: a run on a real queue is what everything else is checked against.
+    ``measure`` is the 25th: a run on a real queue is what everything else is checked against. ``calibrate`` is the
+    26th: it makes the models on which everything else rests.
     """
-    assert len(qtune.__all__) <= 25
+    assert len(qtune.__all__) <= 26
 
 
 def test_completion_lists_the_public_names() -> None:

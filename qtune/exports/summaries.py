@@ -227,8 +227,9 @@ def model_lines(scenario: Scenario) -> list[str]:
     lines = [] if model.calibration is None else [calibration_line(model.name, model.calibration)]
     if not names:
         return lines
+    if model.calibration is not None:
+        return [*lines, f"its runs did not tell {', '.join(names)}: assumed, as `qtune models` says"]
     return [
-        *lines,
         f"priors: {', '.join(names)} of the model {model.name} {model.version}: assumed, as nobody has "
         f"measured them; `qtune models {model.name}` says from what",
     ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +17,9 @@ from qtune.writing import write_record
 
 MODELS: Final = "models"
 """The folder in which users have models of their own, beside their scenarios or where they work."""
+
+_IN_NO_FILE: dict[str, ProviderModel] = {}
+_NUMBERS: Final = count(1)
 
 
 def model_names() -> tuple[str, ...]:
@@ -27,7 +33,7 @@ def find_model(name: str, folder: Path) -> str:
     folder: where a relative path starts, and where a folder ``models`` may have NAME.yaml, as `qtune calibrate` writes
     it; that is looked for in the current folder too. Raises ModelError, with the nearest name, if there is none.
     """
-    if name in model_names():
+    if name in model_names() or name in _IN_NO_FILE:
         return name
     own = Path(MODELS) / f"{name}.yaml"
     for path in dict.fromkeys((folder / name, folder / own, own)):
@@ -41,9 +47,25 @@ def find_model(name: str, folder: Path) -> str:
 def load_model(name_or_path: str | Path) -> ProviderModel:
     """The provider model of that name or in that file; ModelError lists everything that is wrong with it."""
     found = find_model(str(name_or_path), Path())
+    if found in _IN_NO_FILE:
+        return _IN_NO_FILE[found]
     path = models_dir() / f"{found}.yaml" if found in model_names() else Path(found)
     stat = path.stat()
     return _load(path, stat.st_mtime_ns, stat.st_size)
+
+
+@contextmanager
+def in_no_file(model: ProviderModel) -> Iterator[str]:
+    """A name by which scenarios use a model that is in no file, as long as the context lasts.
+
+    A fit tries hundreds of models, and to write each to a file and read it again takes longer than to simulate it.
+    """
+    name = f"model {next(_NUMBERS)} in no file"
+    _IN_NO_FILE[name] = model
+    try:
+        yield name
+    finally:
+        del _IN_NO_FILE[name]
 
 
 def dump_model(model: ProviderModel) -> str:

@@ -83,7 +83,7 @@ def assumptions_of(laboratory: Laboratory, found: Confirmation) -> tuple[str, ..
     scenario, space = found.scenario, laboratory.screen.space
     model, priors = scenario.provider_model(), scenario.priors()
     lines = [f"call times and client costs are those of the model {model.name} {model.version}"]
-    if priors:
+    if priors and model.calibration is None:
         lines.append(
             f"nobody has measured these of its parameters, so calibrate: {', '.join(sorted(priors))}"
         )

@@ -19,6 +19,20 @@ ScenarioFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document, and nothing else, to stdout.")]
 
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        "--endpoint-url",
+        help="SQS: a server's URL. Service Bus: a namespace, or host:port of `qtune emulator`.",
+    ),
+]
+QueueName = Annotated[
+    str | None, typer.Option(help="A queue that is there, instead of one made for the run and removed.")
+]
+TakeOver = Annotated[
+    bool, typer.Option("--take-over", help="Use that queue although it holds messages: they are deleted.")
+]
 ModelName = Annotated[
     str | None,
     typer.Option(

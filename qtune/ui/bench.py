@@ -9,22 +9,25 @@ import typer
 
 import qtune
 from qtune.ui import text
-from qtune.ui.asking import AsJson, ModelName, ScenarioFile, check_new, finish, scenario_of
+from qtune.ui.asking import (
+    AsJson,
+    Endpoint,
+    ModelName,
+    QueueName,
+    ScenarioFile,
+    TakeOver,
+    check_new,
+    finish,
+    scenario_of,
+)
 from qtune.ui.progress import make_ready, progress
 
 
 def bench(
     scenario: ScenarioFile = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(help="SQS: a server's URL. Service Bus: a namespace, or host:port of `qtune emulator`."),
-    ] = None,
-    queue: Annotated[
-        str | None, typer.Option(help="A queue that is there, instead of one made for the run and removed.")
-    ] = None,
-    take_over: Annotated[
-        bool, typer.Option("--take-over", help="Use that queue although it holds messages: they are deleted.")
-    ] = False,
+    endpoint: Endpoint = None,
+    queue: QueueName = None,
+    take_over: TakeOver = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the messages; default: the scenario's.")] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="On the provider's own servers, where calls cost money.")

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 import qtune
-from qtune.ui import bench, emulator, text
+from qtune.ui import bench, calibrate, emulator, text
 from qtune.ui.asking import AsJson, ModelName, ScenarioFile, check_new, finish, finish_no, scenario_of
 from qtune.ui.progress import make_ready, progress
 from qtune.ui.starting import Provider, starting_text
@@ -21,6 +21,7 @@ BAD_INPUT, UNEXPECTED, INTERRUPTED, CLOSED_PIPE = 2, 70, 130, 141
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(emulator.app)
 app.command(short_help="Run a scenario on a real queue, and compare it with its prediction.")(bench.bench)
+app.command(short_help="Fit a provider's model to a real queue.")(calibrate.calibrate)
 
 Engine = Literal["kernel", "reference"]
 
