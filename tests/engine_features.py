@@ -182,6 +182,7 @@ def _from_settings(plan: Plan, result: Result) -> set[str]:
         "entries of a batch fail": several and plan.entry_fail_steps > 0,
         "throttled for a while": bool((plan.limit_end_s < np.inf).any()) and throttled,
         "throttled with a quota of retries": plan.retry_tokens > 0 and throttled,
+        "throttled and slowed down": plan.paces_calls and throttled,
         "throttled without another try": not plan.throttled_wait_s.size and throttled,
         "client costs": bool(result.states["core_busy_s"][-1] > 0.0),
         **of_handlers(plan, result),

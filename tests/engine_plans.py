@@ -14,7 +14,7 @@ from qtune.distributions import Constant, Distribution, Exponential
 from qtune.downstream import Downstream
 from qtune.engine.plan import LINK_BURST, LINK_SLIDING, POLL, Plan
 from qtune.handler import CircuitBreaker, Handler
-from qtune.result import Result
+from qtune.result import CALL_OPS, Result
 from qtune.scenario import Scenario
 
 Table = np.ndarray[Any, np.dtype[Any]]
@@ -169,3 +169,23 @@ def result_of(engine: str, plan: Plan) -> Result:
         source=f"simulated:{engine}",
         horizon_s=plan.horizon_s,
     )
+
+
+def limit(
+    most: float, period_s: float, *, calls: dict[int, float] | None = None, **fields: Any
+) -> dict[str, Any]:
+    """The fields of a plan with one limit; ``calls`` and ``messages`` say what a kind of call costs."""
+    messages, window_s = fields.pop("messages", {}), fields.pop("window_s", (0.0, np.inf))
+    by_call, by_message = np.zeros(len(CALL_OPS)), np.zeros(len(CALL_OPS))
+    for costs, table in ((calls or {}, by_call), (messages, by_message)):
+        for op, cost in costs.items():
+            table[op] = cost
+    return {
+        "limit_credits": np.array([most]),
+        "limit_period_s": np.array([period_s]),
+        "limit_start_s": np.array(window_s[:1]),
+        "limit_end_s": np.array(window_s[1:]),
+        "limit_call_cost": by_call,
+        "limit_message_cost": by_message,
+        **fields,
+    }

@@ -326,6 +326,7 @@ def _limits(pick: Pick, rate_per_s: float, horizon_s: float) -> Fields:
         "retry_tokens": pick(0, 0, 20),
         "throttled_tokens": 5,
         "senders_each": pick(1, 4),
+        "paces_calls": pick(False, True),
     }
 
 

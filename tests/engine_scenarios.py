@@ -283,7 +283,7 @@ def _sides(pick: Pick, provider: str, workers: int, service_s: float) -> tuple[S
     waiting = pick(
         {"receive_wait_s": 20.0}, {"receive_wait_s": 0.05}, {"receive_wait_s": 0.0, "idle_pause_s": 0.1}
     )
-    retries = {"retry_mode": pick(None, "legacy"), "max_attempts": pick(None, None, 1)}
+    retries = {"retry_mode": pick(None, "legacy", "adaptive"), "max_attempts": pick(None, None, 1)}
     retries["max_pool_connections"] = pick(None, 1, 2)
     turn = {"count": pick(1, 2), "turn": {"family": "exponential", "mean_s": service_s}}
     retries["other_queues"] = pick(None, None, turn)

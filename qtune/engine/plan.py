@@ -237,6 +237,7 @@ class Plan:
     throttled_tokens: int = 0
     failed_tokens: int = 0
     senders_each: int = 1  # senders that share one client
+    paces_calls: bool = False  # a client that was throttled slows its calls down, by qtune.engine.pacing
 
     # Connections of calls: each try of a call has one to itself, from its begin to its answer. A client keeps so many
     # that are idle; a call that finds none opens one, and one that comes back to a full pool is closed. Links stand
@@ -332,6 +333,11 @@ class Plan:
     def breaks(self) -> bool:
         """Whether connections break at some time."""
         return self.drop_s.size > 0
+
+    @property
+    def holds_calls(self) -> bool:
+        """Whether a call may have to wait in its client until it can leave."""
+        return self.pool_connections > 0 or self.paces_calls
 
     @property
     def slows(self) -> bool:

@@ -290,6 +290,7 @@ def _refusing(scenario: Scenario) -> dict[str, Any]:
         "failed_tokens": retries.failed_tokens,
         "throttled_wait_s": np.array(retries.throttled_waits_s(), np.float64),
         "retry_jitter": retries.jitter,
+        "paces_calls": retries.paces,
         "retry_tokens": retries.tokens,
         "throttled_tokens": retries.throttled_tokens,
     }

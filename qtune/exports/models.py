@@ -210,7 +210,8 @@ def _retries(mode: Retries) -> str:
     waits = ", ".join(format_duration(wait_s) for wait_s in mode.throttled_waits_s())
     part = "a random part of " if mode.jitter else ""
     failed = ", ".join(format_duration(wait_s) for wait_s in mode.failed_waits_s())
-    return f"{mode.attempts} attempts, {part}{waits} when throttled, {failed} when failed"
+    slower = "; throttled clients slow down" if mode.paces else ""
+    return f"{mode.attempts} attempts, {part}{waits} when throttled, {failed} when failed{slower}"
 
 
 def _limits_section(provider: Provider, sources: Sources) -> Section:

@@ -229,6 +229,7 @@ class Retries:
     jitter: the wait is a random part of that, all parts equally likely, or all of it.
     tokens: a quota of the client object; 0: none. A retry takes ``throttled_tokens`` or ``failed_tokens`` and is not
         made when fewer are left; a call that succeeds gives back what its last retry took, or 1 if it had none.
+    paces: after a throttled call the client object makes all its calls more slowly, and returns to its rate with time.
     source: where this is stated.
     """
 
@@ -242,6 +243,7 @@ class Retries:
     tokens: int = 0
     throttled_tokens: int = 0
     failed_tokens: int = 0
+    paces: bool = False
     source: str
 
     def throttled_waits_s(self) -> tuple[float, ...]:

@@ -227,18 +227,20 @@ _ACTIONS: Mapping[str, tuple[Op, ...]] = {
     "ChangeMessageVisibility": ("abandon", "renew"),
 }
 
+_STANDARD = Retries(
+    attempts=3,
+    throttled_base_s=1.0,
+    failed_base_s=0.05,
+    ceiling_s=20.0,
+    jitter=True,
+    tokens=500,
+    throttled_tokens=5,
+    failed_tokens=14,
+    source="botocore 1.44.0, source of retries/standard.py; the default mode since that version",
+)
+
 RETRIES: Mapping[str, Retries] = {
-    "standard": Retries(
-        attempts=3,
-        throttled_base_s=1.0,
-        failed_base_s=0.05,
-        ceiling_s=20.0,
-        jitter=True,
-        tokens=500,
-        throttled_tokens=5,
-        failed_tokens=14,
-        source="botocore 1.44.0, source of retries/standard.py; the default mode since that version",
-    ),
+    "standard": _STANDARD,
     "legacy": Retries(
         attempts=5,
         throttled_base_s=1.0,
@@ -246,8 +248,13 @@ RETRIES: Mapping[str, Retries] = {
         jitter=True,
         source="botocore 1.43.127, _retry.json and retryhandler.py; the default mode before 1.44.0",
     ),
+    "adaptive": replace(
+        _STANDARD,
+        paces=True,
+        source="botocore 1.44.0, source of retries/adaptive.py, throttling.py and bucket.py; experimental",
+    ),
 }
-"""boto3's retry modes. The mode adaptive, which also slows its calls down, is not simulated."""
+"""boto3's retry modes; adaptive is standard, and its client slows all its calls down after a throttled one."""
 
 CLIENTS: Mapping[str, ClientTraits] = {
     "boto3": ClientTraits(

@@ -235,10 +235,11 @@ RULES: tuple[Rule, ...] = (
         "attributes do not change during a run",
         _MODEL,
     ),
-    not_modelled(
-        "boto3's retry mode adaptive also slows a client's calls down",
-        "it measures the client's own rate, and botocore calls it experimental; use standard or legacy",
+    modelled(
+        "boto3's retry mode adaptive slows a throttled client down to 0.7 of its rate, lets it come back by a cubic "
+        "curve; a call that waits for its turn keeps the turn that it got, whatever the rate becomes meanwhile",
         _BOTO,
+        setting="consumers.retry_mode",
     ),
     modelled(
         "a client keeps 10 idle connections; a call that finds none opens one, and a full pool closes what comes back",

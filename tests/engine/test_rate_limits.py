@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_plans import Plan, Rows, at_once, due_at, poisson, queue_plan, run, tables
+from engine_plans import Plan, Rows, at_once, due_at, limit, poisson, queue_plan, run, tables
 
 from qtune.distributions import Constant
 from qtune.engine.plan import LINK_SLIDING, POLL, SETTLE_BATCH, SETTLE_CONCURRENT
 from qtune.result import (
     CALL_OK,
-    CALL_OPS,
     CALL_THROTTLED,
     DELIVERY_COMPLETED,
     DELIVERY_UNSETTLED,
@@ -28,26 +27,6 @@ from qtune.scenario import Scenario
 from qtune.simulation import simulate
 
 BLINK_S = 0.125  # exact in binary, as are all sums of it here
-
-
-def limit(
-    most: float, period_s: float, *, calls: dict[int, float] | None = None, **fields: Any
-) -> dict[str, Any]:
-    """The fields of a plan with one limit; ``calls`` and ``messages`` say what a kind of call costs."""
-    messages, window_s = fields.pop("messages", {}), fields.pop("window_s", (0.0, np.inf))
-    by_call, by_message = np.zeros(len(CALL_OPS)), np.zeros(len(CALL_OPS))
-    for costs, table in ((calls or {}, by_call), (messages, by_message)):
-        for op, cost in costs.items():
-            table[op] = cost
-    return {
-        "limit_credits": np.array([most]),
-        "limit_period_s": np.array([period_s]),
-        "limit_start_s": np.array(window_s[:1]),
-        "limit_end_s": np.array(window_s[1:]),
-        "limit_call_cost": by_call,
-        "limit_message_cost": by_message,
-        **fields,
-    }
 
 
 def calls_of(rows: Rows, op: int) -> list[tuple[float, float, int]]:

@@ -11,6 +11,7 @@ from qtune.engine.kernel.clients import GIVES_UP, answered, connected_s, hang_up
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.limits import ask
+from qtune.engine.kernel.pacing import note_answer
 from qtune.engine.kernel.settling import release_one
 from qtune.result import CALL_LOCK_LOST, CALL_OK, DELIVERY_UNSETTLED, OP_ABANDON, OP_RELEASE, OP_SETTLE
 
@@ -182,6 +183,8 @@ def settle_is_refused(  # type: ignore[no-untyped-def]
     its = w.deliveries[delivery & (len(w.deliveries) - 1)]
     op = OP_SETTLE if succeeded == 1 else OP_ABANDON
     outcome = ask(w, op, 1, start_s, now_s)
+    if w.plan.paces_calls:
+        note_answer(w, row.consumer, outcome, now_s)
     if outcome == CALL_OK:
         answered(w, row.consumer, spent)
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtune.engine import streams
 from qtune.engine.kernel.compiled import USUAL, apart, rare, step
 from qtune.engine.kernel.draws import trip_s, uniform
+from qtune.engine.kernel.pacing import begin_pace, paced_s
 from qtune.result import CALL_FAILED
 
 GIVES_UP = -1.0
@@ -12,8 +13,19 @@ GIVES_UP = -1.0
 
 @step
 def connected_s(w, client, op, a, b, leaves_s, now_s):  # type: ignore[no-untyped-def]
-    """When a try that begins now and leaves at ``leaves_s`` has a connection to leave by."""
-    return leaves_s + connect_s(w, client, op, a, b, now_s) if w.plan.pool_connections > 0 else leaves_s
+    """When a try that begins now and could leave at ``leaves_s`` has all that it needs to leave."""
+    return held_until_s(w, client, op, a, b, leaves_s, now_s) if w.plan.holds_calls else leaves_s
+
+
+@step
+def new_client(w, client, now_s):  # type: ignore[no-untyped-def]
+    """A client object that has made no call yet, in place of the one before."""
+    row = w.clients[client]
+    row.tokens = w.plan.retry_tokens
+    row.idle_connections = 0
+    row.looked_s = 0.0
+    if w.plan.paces_calls:
+        begin_pace(w, client, now_s)
 
 
 @rare(False)
@@ -35,6 +47,16 @@ def look_at_pool(w, client, now_s):  # type: ignore[no-untyped-def]
 
 
 @apart
+def held_until_s(w, client, op, a, b, leaves_s, now_s):  # type: ignore[no-untyped-def]
+    """When a try may leave, by the pace of its client, and has a connection to leave by."""
+    if w.plan.paces_calls:
+        leaves_s = paced_s(w, client, leaves_s)
+    if w.plan.pool_connections > 0:
+        leaves_s = leaves_s + connect_s(w, client, op, a, b, now_s)
+    return leaves_s
+
+
+@step
 def connect_s(w, client, op, a, b, now_s):  # type: ignore[no-untyped-def]
     """Take a connection for a try: how long until it is open, which one that the pool has kept is already."""
     row = w.clients[client]

@@ -108,6 +108,7 @@ def source_stamp(folder: Path) -> str:
         "engine/plan.py",
         "engine/slots.py",
         "engine/scaling.py",
+        "engine/pacing.py",
         "result.py",
         "distributions/tables.py",
     )

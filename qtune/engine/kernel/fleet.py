@@ -16,6 +16,7 @@ from qtune.engine.kernel.batches import BATCH_ASKING, BATCH_ATTEMPTING, BATCH_HA
 from qtune.engine.kernel.breaker import reset_breaker
 from qtune.engine.kernel.broker import in_line
 from qtune.engine.kernel.calendar import set_slot
+from qtune.engine.kernel.clients import new_client
 from qtune.engine.kernel.compiled import apart, rare
 from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, ENDING, HANDLING
 from qtune.engine.kernel.draws import trip_s
@@ -49,7 +50,7 @@ def begin_fleet(w):  # type: ignore[no-untyped-def]
         w.consumers[consumer].phase = GONE
         if consumer < p.consumers - p.absent_at_start:
             w.consumers[consumer].phase = RUNNING
-            start_consumer(w, consumer)
+            start_consumer(w, consumer, 0.0)
         else:
             is_absent(w, consumer)
     w.broker.running = w.broker.paid = p.consumers - p.absent_at_start
@@ -89,7 +90,7 @@ def fleet_changes(w, now_s):  # type: ignore[no-untyped-def]
                 row.phase = RUNNING
                 row.due_s = inf
                 b.running += 1
-                start_consumer(w, consumer)
+                start_consumer(w, consumer, now_s)
             elif row.phase == STOPPING and row.grace_s > 0.0:
                 row.phase = DRAINING
                 row.due_s = now_s + row.grace_s
@@ -185,7 +186,7 @@ def is_busy(w, worker):  # type: ignore[no-untyped-def]
 
 
 @apart
-def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
+def start_consumer(w, consumer, now_s):  # type: ignore[no-untyped-def]
     """Set up a consumer with nothing in hand; what numbers its calls and credit goes on from before."""
     p = w.plan
     for place in range(p.renewers):
@@ -193,9 +194,7 @@ def start_consumer(w, consumer):  # type: ignore[no-untyped-def]
         w.renewers[renewer].consumer = consumer
         w.idle_renewers[consumer, place] = renewer
     w.consumers[consumer].idle_renewers = p.renewers
-    w.clients[consumer].tokens = p.retry_tokens
-    w.clients[consumer].idle_connections = 0
-    w.clients[consumer].looked_s = 0.0
+    new_client(w, consumer, now_s)
     for core in range(p.cores):
         w.core_free_s[consumer, core] = 0.0
     if p.has_breaker:

@@ -52,7 +52,10 @@ PENDING: Final = _record(
     "settle_next everything call call_consumer call_op call_count call_outcome let_go unread feed_from feed_to",
 )
 STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused spent")
-CLIENT: Final = _record("looked_s", "tokens idle_connections")
+_PACE: Final = "counted_from_s measured_per_s throttled_s throttled_at_per_s back_after_s rate_per_s filled_s"
+CLIENT: Final = _record(
+    f"looked_s {_PACE} pace_tokens most_pace_tokens", "tokens idle_connections paced answers"
+)
 BREAKER: Final = _record("open_until_s", "state noted failures trials")
 SCALER: Final = _record("poll_s sync_s active_s", "polls syncs looks wants failures")
 TABLE: Final = _record("", "kind offset count")
@@ -80,7 +83,7 @@ PLAN_NUMBERS: Final = [f.name for f in fields(Plan) if f.type in ("int", "float"
 PLAN_ARRAYS: Final = [f.name for f in fields(Plan) if f.type in ("Floats", "Numbers")]
 PLAN_DERIVED: Final = (
     *("receivers_total", "workers_total", "samples", "refuses", "holds_up", "slows", "fleet_changes"),
-    *("attempt_waits", "has_downstream", "has_breaker", "breaks"),
+    *("attempt_waits", "has_downstream", "has_breaker", "breaks", "holds_calls"),
 )
 PLAN: Final[np.dtype[Any]] = np.dtype(
     [(f.name, "<f8" if f.type == "float" else "<i8") for f in fields(Plan) if f.name in PLAN_NUMBERS]

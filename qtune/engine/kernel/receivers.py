@@ -35,6 +35,7 @@ from qtune.engine.kernel.flows import flow
 from qtune.engine.kernel.groups import finds_some, gather
 from qtune.engine.kernel.limits import charge_received, is_held_up
 from qtune.engine.kernel.losses import lose_answer
+from qtune.engine.kernel.pacing import note_answer
 from qtune.engine.kernel.polls import (
     ANSWERED,
     AWAY,
@@ -128,6 +129,8 @@ def refused_poll_goes_on(w, receiver, now_s):  # type: ignore[no-untyped-def]
         hang_up(w, row.consumer, row.start_s, now_s)
         if p.breaks and broke_since(w, row.start_s, now_s):
             row.outcome = CALL_FAILED
+        if p.paces_calls:
+            note_answer(w, row.consumer, row.outcome, now_s)
         add_call(w, row.start_s, now_s, row.consumer, OP_RECEIVE, 0, row.outcome)
         wait_s = GIVES_UP
         if row.outcome != CALL_OVER_LIMIT and row.closed == 0:
@@ -176,6 +179,8 @@ def answer_lands(w, receiver, now_s):  # type: ignore[no-untyped-def]
     row = w.receivers[receiver]
     mask = w.buffer.shape[1] - 1
     hang_up(w, row.consumer, row.start_s, now_s)
+    if p.paces_calls:
+        note_answer(w, row.consumer, CALL_OK, now_s)
     count = row.tail - row.landed
     for place in range(row.landed, row.tail):
         w.deliveries[w.buffer[receiver, place & mask] & (len(w.deliveries) - 1)].received_s = now_s

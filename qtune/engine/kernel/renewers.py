@@ -11,6 +11,7 @@ from qtune.engine.kernel.clients import GIVES_UP, answered, connected_s, hang_up
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import trip_s
 from qtune.engine.kernel.limits import ask
+from qtune.engine.kernel.pacing import note_answer
 from qtune.result import CALL_LOCK_LOST, CALL_OK, OP_RENEW
 
 IDLE = 0
@@ -169,6 +170,8 @@ def renewal_is_refused(w, renewer, now_s):  # type: ignore[no-untyped-def]
     """Whether a renewal that would take effect now is refused; it is tried again, unless the worker is through."""
     row = w.renewers[renewer]
     outcome = ask(w, OP_RENEW, 1, row.start_s, now_s)
+    if w.plan.paces_calls:
+        note_answer(w, row.consumer, outcome, now_s)
     if outcome == CALL_OK:
         answered(w, row.consumer, row.spent)
         row.refused = 0

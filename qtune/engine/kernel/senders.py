@@ -11,6 +11,7 @@ from qtune.engine.kernel.clients import GIVES_UP, answered, connected_s, hang_up
 from qtune.engine.kernel.compiled import USUAL, rare, step
 from qtune.engine.kernel.draws import happens, trip_s, uniform
 from qtune.engine.kernel.limits import ask
+from qtune.engine.kernel.pacing import note_answer
 from qtune.result import CALL_OK, OP_SEND
 
 # Phases of a sender that makes a call.
@@ -187,6 +188,8 @@ def send_is_answered(w, sender, now_s):  # type: ignore[no-untyped-def]
     """A sender has its answer: it sends entries that failed again, or is free for more."""
     b, row = w.broker, w.senders[sender]
     hang_up(w, client_of(w, sender), row.start_s, now_s)
+    if w.plan.paces_calls:
+        note_answer(w, client_of(w, sender), CALL_OK, now_s)
     add_call(w, row.start_s, now_s, sender, OP_SEND, row.taken, CALL_OK)
     set_slot(w, w.slots.senders + sender, inf)
     if row.failed != 0:
@@ -238,6 +241,8 @@ def refused_send_goes_on(w, sender, now_s):  # type: ignore[no-untyped-def]
         return
     client = client_of(w, sender)
     hang_up(w, client, row.start_s, now_s)
+    if w.plan.paces_calls:
+        note_answer(w, client, row.outcome, now_s)
     add_call(w, row.start_s, now_s, sender, OP_SEND, 0, row.outcome)
     wait_s = next_after_s(w, client, row.outcome, OP_SEND, row.message, row.rounds, row.refused)
     if wait_s == GIVES_UP:

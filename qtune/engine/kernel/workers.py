@@ -15,6 +15,7 @@ from qtune.engine.kernel.downstream import ASKING, ATTEMPTING, ENDING, HANDLING,
 from qtune.engine.kernel.draws import happens, trip_s, value
 from qtune.engine.kernel.limits import ask
 from qtune.engine.kernel.ordering import bring_forward, next_place, skip_group
+from qtune.engine.kernel.pacing import note_answer
 from qtune.engine.kernel.polls import gathers
 from qtune.engine.kernel.receivers import CLOSING, FREE, close_call, is_over, open_call
 from qtune.engine.kernel.settling import failed_entries, settle_one
@@ -348,6 +349,8 @@ def settle_is_refused(w, worker, now_s):  # type: ignore[no-untyped-def]
     its = w.deliveries[first & (len(w.deliveries) - 1)]
     op = OP_ABANDON if alone and row.succeeded == 0 else OP_SETTLE
     outcome = ask(w, op, count, row.settle_start_s, now_s)
+    if w.plan.paces_calls:
+        note_answer(w, row.consumer, outcome, now_s)
     if outcome == CALL_OK:
         answered(w, row.consumer, row.spent)
         row.refused = 0

@@ -40,6 +40,7 @@ from qtune.engine.kernel.layout import (
 )
 from qtune.engine.kernel.levels import level_of
 from qtune.engine.kernel.sizes import most_at_once, most_in_hand, power_of_two
+from qtune.engine.pacing import FIRST_PER_S
 from qtune.engine.plan import BY_AGE, BY_SESSION, LINK_BURST, POLL, Plan
 from qtune.engine.slots import slots_of
 from qtune.result import CALL, DELIVERY, MESSAGE, STATE
@@ -182,6 +183,7 @@ def _refusals(plan: Plan) -> dict[str, Array]:
     """What is used of each limit, and the clients that are refused."""
     clients = _records(plan.clients, CLIENT)
     clients["tokens"] = plan.retry_tokens
+    clients["rate_per_s"] = clients["most_pace_tokens"] = FIRST_PER_S
     return {
         "limit_used": np.zeros(plan.limit_credits.size),
         "limit_until_s": np.zeros(plan.limit_credits.size),

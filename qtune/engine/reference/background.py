@@ -44,7 +44,7 @@ class Background:
         """Make the call of a settle, for the first time or again."""
         model, plan = self.model, self.model.plan
         round_trip_s = model.round_trip_s(streams.SETTLE, streams.SETTLE, tries.a, tries.key)
-        leaves_s = receiver.consumer.compute(plan.call_cost_s) + tries.connect_s()
+        leaves_s = tries.leaves_s(receiver.consumer.compute(plan.call_cost_s))
         self.about[delivery] = (model.clock.now, 0.5 * round_trip_s, tries, receiver)
         if plan.calls_served_at_once:
             self.put(leaves_s + 0.5 * round_trip_s, delivery, self.REACHES)
@@ -102,6 +102,7 @@ class Background:
         model, receiver = self.model, self.about[delivery][3]
         tries.hang_up(start_s)
         outcome = model.broker.ask(tries.op, 1, start_s)
+        tries.note(outcome)
         if outcome == CALL_OK:
             tries.answered()
             held = model.broker.settle(delivery, tries.op == OP_SETTLE)

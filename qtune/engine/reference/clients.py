@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtune.engine import streams
+from qtune.engine.reference.pacing import Pace
 from qtune.result import CALL_FAILED, CALL_THROTTLED
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Client:
         }
         self.jitter = plan.retry_jitter
         self.tokens = self.most_tokens = plan.retry_tokens
+        self.pace = Pace(model.clock.now) if plan.paces_calls else None
         self.price = {CALL_THROTTLED: plan.throttled_tokens, CALL_FAILED: plan.failed_tokens}
 
     def look(self) -> None:
@@ -46,6 +48,12 @@ class Tries:
         """The second key of this try's draws."""
         return self.b + self.refused * streams.NEXT_TRY
 
+    def leaves_s(self, ready_s: float) -> float:
+        """When this try, which could leave then, may leave by its client's pace and has a connection to leave by."""
+        if self.client.pace is not None:
+            ready_s = self.client.pace.leaves_s(ready_s)
+        return ready_s + self.connect_s()
+
     def connect_s(self) -> float:
         """Take a connection for this try: how long until it is open, which one that the pool has kept is already."""
         client = self.client
@@ -63,6 +71,11 @@ class Tries:
         client.look()
         if not client.model.broke_since(start_s):
             client.idle_connections = min(client.idle_connections + 1, client.kept_connections)
+
+    def note(self, outcome: int) -> None:
+        """The client has this answer now."""
+        if self.client.pace is not None:
+            self.client.pace.note(outcome == CALL_THROTTLED, self.client.model.clock.now)
 
     def next_after_s(self, outcome: int) -> float | None:
         """The call was refused: how long to wait before the next try, or None when the client gives up."""

@@ -155,7 +155,7 @@ class Renewer:
         while True:
             start_s = clock.now
             round_trip_s = model.round_trip_s(streams.RENEW, streams.RENEW, row.message, tries.key)
-            leaves_s = self.consumer.compute(plan.call_cost_s) + tries.connect_s()
+            leaves_s = tries.leaves_s(self.consumer.compute(plan.call_cost_s))
             self.calling = True
             if plan.calls_served_at_once:
                 yield self.slot.at(leaves_s + 0.5 * round_trip_s)
@@ -168,6 +168,7 @@ class Renewer:
             self.calling = False
             tries.hang_up(start_s)
             outcome = model.broker.ask(OP_RENEW, 1, start_s)
+            tries.note(outcome)
             if outcome == CALL_OK:
                 break
             model.rows.add_call(start_s, clock.now, number, OP_RENEW, 0, outcome)

@@ -115,8 +115,7 @@ class Fleet:
     def run(self, member: Member) -> None:
         """A consumer has started: a new process, whose calls and credit are numbered on from the one before."""
         before, number = member.consumer, member.number
-        if before is not None:
-            self.model.clients[number] = Client(self.model)
+        self.model.clients[number] = Client(self.model)
         member.phase, member.due_s = RUNNING, inf
         member.consumer = Consumer(self.model, number, before)
 

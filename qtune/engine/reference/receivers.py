@@ -273,7 +273,7 @@ class Poller(Receiver):
         plan, clock, slot, broker = self.plan, self.clock, self.slot, self.broker
         start_s = clock.now
         half_s = 0.5 * self.model.round_trip_s(streams.RECEIVE, streams.RECEIVE, self.number, tries.key)
-        yield slot.at(self.consumer.compute(plan.call_cost_s) + tries.connect_s() + half_s)
+        yield slot.at(tries.leaves_s(self.consumer.compute(plan.call_cost_s)) + half_s)
         if plan.calls_served_at_once:
             yield slot.at(broker.served_at(streams.BROKER, streams.BROKER_RECEIVE, self.number, tries.key))
         deliveries: list[int] = []
@@ -293,6 +293,7 @@ class Poller(Receiver):
             for delivery in deliveries:
                 self.model.rows.deliveries[delivery].outcome = DELIVERY_LOST
             deliveries, outcome = [], CALL_FAILED
+        tries.note(outcome)
         self.in_hand += len(deliveries)
         self.brought = len(deliveries)
         self.arrived(deliveries)

@@ -155,6 +155,7 @@ class Sender:
                 break
             yield self.slot.at(clock.now + half_s)
             tries.hang_up(start_s)
+            tries.note(outcome)
             model.rows.add_call(start_s, clock.now, self.number, OP_SEND, 0, outcome)
             wait_s = tries.next_after_s(outcome)
             if wait_s is None:
@@ -171,6 +172,7 @@ class Sender:
             yield self.slot.idle()
         yield self.slot.at(clock.now + half_s)
         tries.hang_up(start_s)
+        tries.note(CALL_OK)
         model.rows.add_call(start_s, clock.now, self.number, OP_SEND, count, CALL_OK)
         return failed
 
@@ -178,7 +180,7 @@ class Sender:
         """The way of one send to the broker, and the broker's work; the way back takes as long as the way there."""
         model, clock = self.source.model, self.source.clock
         half_s = 0.5 * model.round_trip_s(streams.SEND, streams.SEND, tries.a, tries.key)
-        yield self.slot.at(clock.now + tries.connect_s() + half_s)
+        yield self.slot.at(tries.leaves_s(clock.now) + half_s)
         if model.plan.calls_served_at_once:
             yield self.slot.at(
                 model.broker.served_at(streams.BROKER, streams.BROKER_SEND, tries.a, tries.key)

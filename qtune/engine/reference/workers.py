@@ -246,6 +246,7 @@ class Worker:
             start_s = self.clock.now
             yield from self.reach_broker_and_back(tries)
             outcome = broker.ask(op, count, start_s)
+            tries.note(outcome)
             if outcome == CALL_OK:
                 tries.answered()
                 failed = failed_entries(self.model, deliveries, rounds) if succeeded else []
@@ -270,7 +271,7 @@ class Worker:
         """The round trip of one settle, with the client's work before and the broker's in the middle."""
         plan, model, slot, start_s = self.plan, self.model, self.slot, self.clock.now
         round_trip_s = model.round_trip_s(streams.SETTLE, streams.SETTLE, tries.a, tries.key)
-        leaves_s = self.consumer.compute(plan.call_cost_s) + tries.connect_s()
+        leaves_s = tries.leaves_s(self.consumer.compute(plan.call_cost_s))
         if plan.calls_served_at_once:
             yield slot.at(leaves_s + 0.5 * round_trip_s)
             served_s = model.broker.served_at(streams.BROKER, streams.BROKER_SETTLE, tries.a, tries.key)
