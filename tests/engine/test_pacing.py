@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf, nextafter
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Clock:
         return self.now_s
 
     def wait(self, wait_s: float) -> None:
-        self.now_s += wait_s
+        self.now_s = max(self.now_s + wait_s, nextafter(self.now_s, inf))
 
     def notify(self) -> None:
         """Nobody else waits."""
