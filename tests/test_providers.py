@@ -232,6 +232,7 @@ def test_only_answers_on_premium_namespaces_rest_on_what_a_unit_carries() -> Non
     ("provider", "mode", "waits_s"),
     [
         ("sqs", "standard", (1.0, 2.0)),
+        ("sqs", "adaptive", (1.0, 2.0)),
         ("sqs", "legacy", (1.0, 2.0, 4.0, 8.0)),
         ("servicebus", "exponential", (1.6, 3.2, 6.4)),
         ("servicebus", "fixed", (0.8, 0.8, 0.8)),

@@ -18,24 +18,25 @@ from hypothesis import strategies as st
 from qtune.distributions import Constant
 from qtune.engine.pacing import cube_root
 from qtune.engine.plan import POLL
-from qtune.result import CALL_THROTTLED, OP_SEND
+from qtune.result import CALL_THROTTLED, OP_RECEIVE, OP_SEND, OP_SETTLE
 from qtune.scenario import Scenario
 from qtune.simulation import simulate
 
 ROUND_TRIP_S = 0.02
 
 
-def sending(most: float, messages: int = 3000, **fields: Any) -> Plan:
-    """One sender that makes one call after the other, of which so many are answered in each second."""
+def calling(op: int, most: float, messages: int = 3000, **fields: Any) -> Plan:
+    """One client that makes one call after the other; of one kind so many are answered in each second."""
+    moment = Constant(value=ROUND_TRIP_S)
     plain: dict[str, Any] = {
         "horizon_s": 60.0,
         "discipline": POLL,
         "wait_s": 20.0,
         "lock_s": NEVER_S,
-        "senders": 1,
+        "senders": int(op == OP_SEND),
         "paces_calls": True,
-        "tables": tables(send=Constant(value=ROUND_TRIP_S), service=Constant(value=0.001)),
-        **limit(most, 1.0, calls={OP_SEND: 1.0}),
+        "tables": tables(send=moment, receive=moment, settle=moment, service=Constant(value=0.001)),
+        **limit(most, 1.0, calls={op: 1.0}),
         **at_once(messages),
     }
     return queue_plan(**{**plain, **fields})
@@ -83,11 +84,13 @@ def botocore_limiter(clock: Clock) -> ClientRateLimiter:
     )
 
 
-@pytest.mark.parametrize("most", [1.0, 3.0, 12.0, 40.0])
-def test_one_call_at_a_time_leaves_when_botocore_lets_it_leave(engine: str, most: float) -> None:
+@pytest.mark.parametrize(
+    ("op", "most"), [(OP_SEND, 1.0), (OP_SEND, 12.0), (OP_SEND, 40.0), (OP_RECEIVE, 5.0), (OP_SETTLE, 5.0)]
+)
+def test_one_call_at_a_time_leaves_when_botocore_lets_it_leave(engine: str, op: int, most: float) -> None:
     """Botocore's own code, told the answers of a run, holds each call up as long as the run did."""
-    calls = run(engine, sending(most)).calls
-    calls = calls[calls["op"] == OP_SEND]
+    calls = run(engine, calling(op, most)).calls
+    calls = calls[(calls["op"] == OP_SEND) == (op == OP_SEND)]  # senders have a client of their own
     clock = Clock()
     limiter = botocore_limiter(clock)
     for call in calls:
@@ -104,14 +107,14 @@ def test_one_call_at_a_time_leaves_when_botocore_lets_it_leave(engine: str, most
 
 def test_a_client_that_is_never_throttled_is_never_held_up(engine: str) -> None:
     """Its rows are those of a client that does not pace its calls."""
-    plan = sending(1e6, messages=200)
+    plan = calling(OP_SEND, 1e6, messages=200)
     paced, plain = run(engine, plan), run(engine, replace(plan, paces_calls=False))
     assert paced.calls.tobytes() == plain.calls.tobytes()
 
 
 def test_the_rate_never_falls_below_one_call_in_two_seconds(engine: str) -> None:
     """A broker that refuses everything still sees a call every 2 s."""
-    calls = run(engine, sending(1.0, limit_period_s=np.array([NEVER_S]))).calls
+    calls = run(engine, calling(OP_SEND, 1.0, limit_period_s=np.array([NEVER_S]))).calls
     starts_s = calls["start_s"][-10:]
     assert np.diff(starts_s) == pytest.approx(2.0, abs=2.0 * ROUND_TRIP_S)
 

@@ -165,7 +165,7 @@ def start(w, worker, delivery, now_s):  # type: ignore[no-untyped-def]
     row.phase = HANDLING
     ends_s = row.finished_s
     settles = row.succeeded == 1 or (p.abandons and not p.keeps_order)
-    at_once = p.call_cost_s <= 0.0 and p.calls_served_at_once == 0 and p.pool_connections == 0
+    at_once = p.call_cost_s <= 0.0 and p.calls_served_at_once == 0 and not p.holds_calls
     if settles and p.settle_mode == SETTLE_EACH and at_once:
         # Nothing happens when the handler ends but that its settle leaves: one event instead of two.
         row.phase = SETTLING
