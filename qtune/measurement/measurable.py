@@ -44,7 +44,7 @@ def _problems(scenario: Scenario, adapter: QueueAdapter) -> Iterator[Problem]:
 
 def _left_out(scenario: Scenario) -> Iterator[tuple[str, str, bool, str]]:
     """Settings that a measured run has no part for: where, their value, whether they are given, and what to use."""
-    behaviour, handler = scenario.behaviour(), scenario.handler
+    behaviour, handler, semantics = scenario.behaviour(), scenario.handler, scenario.semantics()
     yield "handler.takes", "batch", handler.takes == "batch", "takes: message"
     yield "handler.circuit_breaker", "given", handler.circuit_breaker is not None, "no circuit breaker"
     yield "downstream", "given", scenario.downstream is not None, "no downstream"
@@ -55,6 +55,12 @@ def _left_out(scenario: Scenario) -> Iterator[tuple[str, str, bool, str]]:
     alone = behaviour.batch == 1 and scenario.consumers.workers == behaviour.receivers
     ordered = behaviour.keeps_order and not alone
     yield "consumers.keep_group_order", "true", ordered, "receive_batch: 1 and a receiver for each worker"
+    chance = behaviour.settle_entry_failures
+    yield "consumers.settle_entry_failures", str(chance), chance > 0.0, "the failures of the queue itself"
+    yield "queue.delay", f"{semantics.delay_s:g}s", semantics.delay_s > 0.0, "a queue without a delay"
+    yield "queue.fair", "true", semantics.hands_out == "by fairness", "fair: false"
+    fast = bool(getattr(scenario.queue, "high_throughput", False))
+    yield "queue.high_throughput", "true", fast, "high_throughput: false"
     if scenario.producers is not None:
         batch_from, chance = scenario.producers.batch_from, scenario.producers.entry_failures
         yield "producers.batch_from", str(batch_from), batch_from is not None, "batch alone"

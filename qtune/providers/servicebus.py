@@ -19,22 +19,29 @@ from qtune.providers.rules import (
     within,
     without_faults,
 )
+from qtune.providers.servicebus_credits import CREDITS, credits_fit_tier, credits_of
 from qtune.providers.servicebus_functions import host_defaults, with_functions
 from qtune.providers.servicebus_rules import RULES
 from qtune.providers.servicebus_sessions import client_has_sessions, processor_fields, sessions_fit_the_queue
 from qtune.providers.servicebus_size import SIZES, room_of, sizes_fit_tier
-from qtune.records import Bytes, Complaint, Count, CountOrZero, PositivePerSecond, PositiveSeconds, YesOrNo
+from qtune.records import (
+    Bytes,
+    Complaint,
+    Count,
+    CountOrZero,
+    PerSecond,
+    PositivePerSecond,
+    PositiveSeconds,
+    YesOrNo,
+)
 
 _QUOTAS = "Azure documentation, Service Bus quotas"
 _PERFORMANCE = "Azure documentation, Best practices for performance improvements using Service Bus"
 _PREMIUM = "Azure documentation, Service Bus premium messaging tier"
-_THROTTLING = "Azure documentation, Throttling operations on Azure Service Bus"
 _PYTHON = "azure-servicebus 7.15.0, source"
 _MADE = "when a scenario is made"
 
 MESSAGING_UNITS = (1, 2, 4, 8, 16)
-CREDITS = 1_000
-"""Of a standard namespace in a second."""
 
 
 class ServiceBusQueue(QueueSettings):
@@ -44,7 +51,9 @@ class ServiceBusQueue(QueueSettings):
 
     max_size_bytes: a send to a queue that holds so much is refused; None: it has room for every message.
     messaging_units: of a premium namespace; None: one. message_ttl_s: None: messages stay.
-    credits_per_s: of a standard namespace, which this queue has to itself; None: 1000/s. Azure raises it on request.
+    credits_per_s: of a standard namespace; None: 1000/s. Azure raises it on request.
+    credits_elsewhere_per_s: what all others in the namespace take of them, and always get: other queues, and management
+        operations, 10 credits each, such as an autoscaler's questions.
     settle_credits: what a completion, an abandonment or a renewal takes of them. The documentation's table does not
         name these, so the default is 0.
     """
@@ -58,6 +67,7 @@ class ServiceBusQueue(QueueSettings):
     message_ttl_s: PositiveSeconds | None = None
     max_size_bytes: Bytes | None = None
     credits_per_s: PositivePerSecond | None = None
+    credits_elsewhere_per_s: PerSecond = 0.0
     settle_credits: CountOrZero = 0
 
     @property
@@ -84,10 +94,7 @@ LIMITS: tuple[Limit, ...] = (
     _limit("receive requests on a queue", 5_000.0, "receivers"),
     _limit("AMQP connections of a namespace", 5_000.0, "connections"),
     _limit("messaging_units", 16.0, "messaging units", source=_PREMIUM, as_of="2021"),
-    _limit(
-        "credits of a standard namespace", float(CREDITS), "credits/s",
-        hard=False, source=_THROTTLING, as_of="2024-03", checked="in a run, where calls above it are throttled",
-    ),
+    CREDITS,
     _limit(
         "traffic of a messaging unit", 4_000_000.0, "bytes/s",
         hard=False, source=_PERFORMANCE, as_of="2025-04", checked="in a run, each way, as the model in use has it",
@@ -120,21 +127,6 @@ def _units_fit_tier(scenario: Any) -> Iterator[Complaint]:
         )
     elif queue.messaging_units not in MESSAGING_UNITS:
         yield Complaint(path=path, message="a namespace has 1, 2, 4, 8 or 16 messaging units", source=source)
-
-
-def _credits_fit_tier(scenario: Any) -> Iterator[Complaint]:
-    queue, source = scenario.queue, source_text(_BOUND["credits of a standard namespace"])
-    for name in ("credits_per_s", "settle_credits"):
-        if queue.tier == "premium" and getattr(queue, name):
-            yield Complaint(
-                path=f"queue.{name}",
-                message="only standard counts credits: leave it out, or use tier: standard",
-                source=source,
-            )
-    if queue.credits_per_s is not None and queue.credits_per_s != int(queue.credits_per_s):
-        yield Complaint(
-            path="queue.credits_per_s", message="credits are whole: use such as 1000/s", source=source
-        )
 
 
 def _prefetch_fits_client(scenario: Any) -> Iterator[Complaint]:
@@ -296,7 +288,7 @@ class ServiceBus(Provider):
     checks = (
         within("queue.lock_duration_s", _BOUND["lock_duration"]),
         _units_fit_tier,
-        _credits_fit_tier,
+        credits_fit_tier,
         sizes_fit_tier,
         batch_payload(lambda scenario: _BOUND[f"send batch in {scenario.queue.tier}"]),
         batches_are_whole(_PYTHON),
@@ -329,15 +321,7 @@ class ServiceBus(Provider):
         messaging units, which carry so many bytes in, and as many out."""
         if queue.tier != "standard":
             return _traffic(queue.messaging_units or 1, model.broker.traffic, message_bytes)
-        settles: dict[Op, int] = dict.fromkeys(("settle", "abandon", "renew"), queue.settle_credits)
-        return (
-            RateLimit(
-                name="credits of a standard namespace",
-                credits=int(queue.credits_per_s or CREDITS),
-                call_cost=settles,
-                message_cost={"send": 1, "receive": 1},
-            ),
-        )
+        return (credits_of(queue),)
 
     def behaviour(self, queue: Any, consumers: Consumers) -> ReceiveBehaviour:
         """One receiver a worker with bursts of credit (Python), or one sliding link (processor)."""

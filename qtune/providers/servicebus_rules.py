@@ -130,6 +130,12 @@ RULES: tuple[Rule, ...] = (
         as_of="2024-03",
     ),
     modelled(
+        "all that is in a namespace shares its credits; an autoscaler's question and the like take 10",
+        _THROTTLING,
+        setting="queue.credits_elsewhere",
+        as_of="2024-03",
+    ),
+    modelled(
         "the Python client repeats a failed call 3 times, after 1.6, 3.2 and 6.4 s, or each time after 0.8 s",
         _PYTHON,
         setting="consumers.retry_mode",

@@ -288,3 +288,10 @@ def test_settles_take_credits_where_a_user_says_so() -> None:
     paid = simulate(standard(400.0, settle_credits=1)).calls
     assert not (free["outcome"] == CALL_THROTTLED).any()
     assert (paid["outcome"] == CALL_THROTTLED).any()
+
+
+@pytest.mark.parametrize(("elsewhere_per_s", "throttled"), [(20.0, False), (60.0, True)])
+def test_credits_that_others_take_are_not_left_to_a_queue(elsewhere_per_s: float, throttled: bool) -> None:
+    """At 480 messages a second 960 credits are taken here, so others in the namespace may take 40."""
+    calls = simulate(standard(480.0, credits_elsewhere_per_s=elsewhere_per_s)).calls
+    assert (calls["outcome"] == CALL_THROTTLED).any() == throttled

@@ -196,6 +196,8 @@ def test_what_cannot_be_measured_is_an_error_that_says_so(changes: dict[str, Any
 SQS = {"provider": "sqs", "visibility_timeout_s": 30.0}
 KILL = {"kind": "kill_consumers", "at_s": 0.5, "count": 1, "restart_after_s": 0.5}
 ORDERED = {"queue": {**SQS, "type": "fifo"}, "groups": {"kind": "even", "count": 3}}
+FAST = {"type": "fifo", "high_throughput": True, "region": "eu-west-1"}
+BATCHES = {"settle": "batch", "settle_batch": 5, "receive_batch": 5}
 TURN = {"family": "constant", "mean_s": 0.1}
 
 
@@ -209,6 +211,13 @@ TURN = {"family": "constant", "mean_s": 0.1}
         ({**ORDERED, "consumers": {"workers": 4, "receivers": 1}}, "consumers.keep_group_order"),
         ({"queue": SQS, "consumers": {"other_queues": {"count": 2, "turn": TURN}}}, "consumers.other_queues"),
         ({"scaling": {"kind": "keda", "messages": 5}, "queue": SQS}, "scaling"),
+        ({"queue": {**SQS, "delay_s": 3.0}}, "queue.delay"),
+        ({**ORDERED, "queue": {**SQS, "fair": True}}, "queue.fair"),
+        ({**ORDERED, "queue": {**SQS, **FAST}}, "queue.high_throughput"),
+        (
+            {"queue": SQS, "consumers": {**BATCHES, "settle_entry_failures": 0.1}},
+            "consumers.settle_entry_failures",
+        ),
     ],
 )
 def test_no_setting_is_left_out_of_a_measured_run_in_silence(changes: dict[str, Any], where: str) -> None:
