@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qtune.result import Result
     from qtune.scenario import Scenario
     from qtune.simulation import replicate, simulate
+    from qtune.ui.explorer import explore
     from qtune.verification import verify
 
 __version__ = "0.1.0"
@@ -52,6 +53,7 @@ __all__ = [
     "catalogue",
     "describe",
     "dump_scenario",
+    "explore",
     "export",
     "load_model",
     "load_preset",
@@ -80,6 +82,7 @@ _HOMES = {
     "catalogue": "qtune.exports",
     "describe": "qtune.exports",
     "dump_scenario": "qtune.presets",
+    "explore": "qtune.ui.explorer",
     "export": "qtune.exports",
     "load_model": "qtune.providers",
     "load_preset": "qtune.presets",
