@@ -43,6 +43,7 @@ def test_the_first_view_is_the_scenario_itself(explorer: Explorer) -> None:
     assert np.allclose(trace(explorer, "latency").x, 1000.0 * curve.latency_s)  # type: ignore[attr-defined]
     assert explorer.view.summary.verdict.text in explorer.words.value
     assert "What binds" in explorer.words.value
+    assert list(trace(explorer, "all messages").x) == ["send", "queue", "buffer", "service"]  # type: ignore[attr-defined]
     assert "name: orders" in explorer.code.value
     assert list(trace(explorer, "target").x) == [300.0, 300.0]  # type: ignore[attr-defined]
 
@@ -76,18 +77,19 @@ def test_moves_that_come_fast_are_one_and_the_last_wins(explorer: Explorer) -> N
 
 
 def test_a_setting_that_cannot_be_is_said_and_the_last_view_stays() -> None:
-    """A batch that the buffer has no room for gives the words of the error beside the sliders, and nothing else moves."""
-    text = ORDERS.replace("{workers: 6,", "{workers: 6, polling: buffer, buffer: 8, receive_batch: 4,")
+    """A renewal shorter than the lock gives the words of the error beside the sliders, and nothing else moves."""
+    text = ORDERS.replace("{workers: 6,", "{workers: 6, renewal: {max: 1min},")
     explorer = explore(qtune.load_scenario(text, name="orders"))
     assert isinstance(explorer, Explorer)
     before, words = explorer.view, explorer.words.value
-    explorer.sliders["consumers.receive_batch"].value = 50
-    assert "buffer" in explorer.message.value
-    assert "50" in explorer.message.value
+    explorer.sliders["consumers.renewal.max_s"].value = 2.0
+    assert "a lock already lasts 5s" in explorer.message.value
     assert (explorer.view, explorer.words.value) == (before, words)
-    explorer.sliders["consumers.receive_batch"].value = 8
-    assert "50" not in explorer.message.value
-    assert explorer.view.scenario.consumers.receive_batch == 8
+    explorer.sliders["consumers.renewal.max_s"].value = 20.0
+    assert "lasts" not in explorer.message.value
+    assert explorer.view.scenario.consumers.renewal == before.scenario.consumers.renewal.model_copy(
+        update={"max_s": 20.0}
+    )
 
 
 @pytest.mark.parametrize("preset", ["sqs-high-throughput", "azure-high-throughput", "memory-testing"])

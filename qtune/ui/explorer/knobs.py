@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,8 @@ import qtune
 
 LOAD: Final = "load"
 """The path of the one knob that is no setting: how many times the scenario's load comes."""
+
+_MANTISSAS: Final = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 
 _LOCKS: Final = {"sqs": "visibility_timeout_s", "servicebus": "lock_duration_s", "memory": "lock_duration_s"}
 _LONGEST_LOCK_S: Final = {"sqs": 43_200.0, "servicebus": 300.0, "memory": 3_600.0}
@@ -38,6 +41,16 @@ def knobs_of(scenario: qtune.Scenario) -> tuple[Knob, ...]:
     a number cannot say.
     """
     return tuple(_knobs(scenario))
+
+
+def steps_of(knob: Knob) -> tuple[float, ...]:
+    """Round values from one end of a knob's range to the other, about as far apart in proportion, and its value now."""
+    powers = range(math.floor(math.log10(knob.low)), math.ceil(math.log10(knob.high)) + 1)
+    found = {float(f"{mantissa}e{power}") for power in powers for mantissa in _MANTISSAS}
+    within = {step for step in found if knob.low <= step <= knob.high}
+    if knob.whole:
+        within = {float(round(step)) for step in within}
+    return tuple(sorted(within | {knob.value}))
 
 
 def turned(scenario: qtune.Scenario, path: str, value: float) -> qtune.Scenario:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+from typing import TYPE_CHECKING, Any, Final
 
 import qtune
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 BLUE, ORANGE, GREEN, GREY = "#0a84d6", "#d9700a", "#0b9d75", "#8a8a8a"
 TITLES: Final = (
@@ -29,6 +29,9 @@ _FLOOR: Final = 1e-4
 
 def empty_figure() -> go.Figure:
     """All panels and traces, without data; :func:`fill` finds the traces by their names."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
     figure = make_subplots(
         rows=2, cols=3, subplot_titles=TITLES, horizontal_spacing=0.09, vertical_spacing=0.2
     )
@@ -38,7 +41,7 @@ def empty_figure() -> go.Figure:
         figure.update_yaxes(title_text=y, row=row + 1, col=column + 1)
     figure.update_xaxes(type="log", row=1, col=1)
     figure.update_yaxes(type="log", range=[-4, 0], row=1, col=1)
-    figure.add_trace(go.Scatter(name="latency", line={"color": BLUE}), row=1, col=1)
+    figure.add_trace(go.Scatter(name="latency", line={"color": BLUE}, showlegend=False), row=1, col=1)
     figure.add_trace(
         go.Scatter(name="target", mode="lines", line={"color": ORANGE, "dash": "dash"}), row=1, col=1
     )
@@ -47,7 +50,7 @@ def empty_figure() -> go.Figure:
     figure.add_trace(go.Scatter(name="locked", line={"color": ORANGE, "dash": "dot", **step}), row=1, col=2)
     figure.add_trace(go.Bar(name="all messages", marker_color=BLUE), row=1, col=3)
     figure.add_trace(go.Bar(name="the slowest 5 %", marker_color=ORANGE), row=1, col=3)
-    figure.add_trace(go.Bar(name="lock left", marker_color=GREEN), row=2, col=1)
+    figure.add_trace(go.Bar(name="lock left", marker_color=GREEN, showlegend=False), row=2, col=1)
     marks = {"mode": "markers"}
     figure.add_trace(
         go.Scatter(name="tried", marker={"color": GREY, "symbol": "circle-open"}, **marks), row=2, col=2
@@ -73,41 +76,47 @@ def fill(
     tried: list[tuple[float, float]],
     target_s: float,
 ) -> None:
-    """Put one view's numbers into the figure, all at once.
+    """Put one view's numbers into the figure.
 
     tried: USD a month and p95 in seconds of the views so far, this one last.
     """
-    traces = {trace.name: trace for trace in figure.data}
     course, bars = qtune.figures.backlog_course(result), qtune.figures.stage_bars(summary)
-    with figure.batch_update():
-        _fill_latency(traces, result, summary, target_s)
-        for name, counts in (("waiting", course.waiting), ("locked", course.in_flight)):
-            traces[name].update(x=course.time_s, y=counts)
-        for name, means_s in (("all messages", bars.mean_s), ("the slowest 5 %", bars.slowest_mean_s)):
-            traces[name].update(x=list(bars.stages), y=[1000.0 * mean_s for mean_s in means_s])
-        _fill_locks(traces["lock left"], result)
-        points = [(usd, 1000.0 * p95_s) for usd, p95_s in tried]
-        traces["tried"].update(x=[usd for usd, _ in points[:-1]], y=[ms for _, ms in points[:-1]])
-        traces["this one"].update(x=[usd for usd, _ in points[-1:]], y=[ms for _, ms in points[-1:]])
+    points = [(usd, 1000.0 * p95_s) for usd, p95_s in tried]
+    new: dict[str, dict[str, list[Any]]] = {
+        "latency": _latency(result, summary),
+        "target": {"x": [1000.0 * target_s] * 2, "y": [_FLOOR, 1.0]},
+        "waiting": {"x": course.time_s.tolist(), "y": course.waiting.tolist()},
+        "locked": {"x": course.time_s.tolist(), "y": course.in_flight.tolist()},
+        "all messages": {"x": list(bars.stages), "y": [1000.0 * mean_s for mean_s in bars.mean_s]},
+        "the slowest 5 %": {"x": list(bars.stages), "y": [1000.0 * mean_s for mean_s in bars.slowest_mean_s]},
+        "lock left": _locks(result),
+        "tried": {"x": [usd for usd, _ in points[:-1]], "y": [ms for _, ms in points[:-1]]},
+        "this one": {"x": [usd for usd, _ in points[-1:]], "y": [ms for _, ms in points[-1:]]},
+    }
+    with figure.batch_update():  # all panels change at once
+        for trace in figure.data:
+            trace.update(new[trace.name])
 
 
-def _fill_latency(
-    traces: dict[str, Any], result: qtune.Result, summary: qtune.Summary, target_s: float
-) -> None:
+def _latency(result: qtune.Result, summary: qtune.Summary) -> dict[str, list[Any]]:
     try:
         curve = qtune.figures.latency_curve(result, warm_up_s=summary.warm_up.cut_s)
     except qtune.InputError:  # nothing was completed: there is no curve to show
-        traces["latency"].update(x=[], y=[])
-    else:
-        traces["latency"].update(x=1000.0 * curve.latency_s, y=[max(share, _FLOOR) for share in curve.slower])
-    traces["target"].update(x=[1000.0 * target_s] * 2, y=[_FLOOR, 1.0])
+        return {"x": [], "y": []}
+    return {
+        "x": (1000.0 * curve.latency_s).tolist(),
+        "y": [max(float(share), _FLOOR) for share in curve.slower],
+    }
 
 
-def _fill_locks(trace: Any, result: qtune.Result) -> None:
+def _locks(result: qtune.Result) -> dict[str, list[Any]]:
     try:
         left = qtune.figures.lock_left(result)
     except qtune.InputError:  # no handler began, or nothing is locked for a time
-        trace.update(x=[], y=[])
-        return
+        return {"x": [], "y": [], "width": []}
     edges_s = left.left_s
-    trace.update(x=0.5 * (edges_s[1:] + edges_s[:-1]), y=left.share, width=edges_s[1:] - edges_s[:-1])
+    return {
+        "x": (0.5 * (edges_s[1:] + edges_s[:-1])).tolist(),
+        "y": left.share.tolist(),
+        "width": (edges_s[1:] - edges_s[:-1]).tolist(),
+    }

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import qtune
-from qtune.ui.explorer.knobs import Knob, knobs_of
+from qtune.ui.explorer.knobs import Knob, knobs_of, steps_of
+from qtune.ui.explorer.plots import empty_figure, fill
 from qtune.ui.explorer.view import View, scenario_at, target_s, view_of
 
 if TYPE_CHECKING:
@@ -61,9 +62,6 @@ class Explorer:
 
     def __init__(self, scenario: qtune.Scenario, target: str) -> None:
         import ipywidgets as widgets
-        import plotly.graph_objects as go
-
-        from qtune.ui.explorer.plots import empty_figure
 
         self.base, self.target = scenario, target
         self.view: View = view_of(scenario)
@@ -74,7 +72,7 @@ class Explorer:
         self.sliders: dict[str, Any] = {knob.path: _slider(widgets, knob) for knob in self._knobs}
         for slider in self.sliders.values():
             slider.observe(self._moved, "value")
-        self.figure = go.FigureWidget(empty_figure())
+        self.figure: Any = empty_figure()  # of the live kind when it is displayed
         self.words, self.message = widgets.HTML(), widgets.HTML()
         self.code = widgets.HTML()
         self.file = widgets.Text(value="preset.yaml", description="file", layout={"width": "220px"})
@@ -84,17 +82,26 @@ class Explorer:
         buttons = widgets.VBox([self.recommends, self.bar, self.file, self.saves, self.message])
         left = widgets.VBox([*self.sliders.values(), buttons], layout={"min_width": "330px"})
         code = widgets.Accordion([self.code], titles=("the same in Python",))
-        right = widgets.VBox([self.words, self.figure, code], layout={"flex": "1 1 auto", "overflow": "auto"})
-        self.widget: widgets.HBox = widgets.HBox([left, right])
+        self._right = widgets.VBox([self.words, code], layout={"flex": "1 1 auto", "overflow": "auto"})
+        self.widget: widgets.HBox = widgets.HBox([left, self._right])
         self._show(self.view)
 
     # -- what it shows -----------------------------------------------------------------------------------------
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         """The widget, and beside it the static report of the view for viewers that cannot run one."""
+        self._make_live()
         bundle: dict[str, Any] = dict(self.widget._repr_mimebundle_())
         report = qtune.describe(self.view.result)
         return {**bundle, "text/html": report.to_html(), "text/plain": report.to_text()}
+
+    def _make_live(self) -> None:
+        """Put a live figure with all data so far into its place: one that is shown late misses what was sent before."""
+        import plotly.graph_objects as go
+
+        self.figure = go.FigureWidget(go.Figure(self.figure))
+        words, code = self._right.children[0], self._right.children[-1]
+        self._right.children = (words, self.figure, code)
 
     @property
     def scenario(self) -> qtune.Scenario:
@@ -118,8 +125,6 @@ class Explorer:
         self._show(view)
 
     def _show(self, view: View) -> None:
-        from qtune.ui.explorer.plots import fill
-
         self.view = view
         if view.p95_s == view.p95_s:  # a queue that does not keep up has none
             self.tried.append((view.month_usd, view.p95_s))
@@ -174,7 +179,10 @@ class Explorer:
         self._knobs = tuple(knob for knob in knobs_of(found.scenario) if knob.path in self.sliders)
         self._asked = True  # all sliders at once, and one run after the last
         for knob in self._knobs:
-            self.sliders[knob.path].value = knob.value
+            slider = self.sliders[knob.path]
+            if knob.is_log:
+                slider.options = [(f"{value:.3g}", value) for value in steps_of(knob)]
+            slider.value = knob.value
         self.refresh()
         settings = ", ".join(f"{path.split('.')[-1]} {value}" for path, value in found.settings.items())
         self._say(f"found: {settings}; {found.month_usd.value:.2f} USD a month")
@@ -205,12 +213,8 @@ def _slider(widgets: Any, knob: Knob) -> Any:
         "continuous_update": True,
     }
     if knob.is_log:
-        from math import log10
-
-        low, high = min(knob.low, knob.value), max(knob.high, knob.value)
-        return widgets.FloatLogSlider(
-            value=knob.value, min=log10(low), max=log10(high), step=0.02, readout_format=".3g", **common
-        )
+        options = [(f"{value:.3g}", value) for value in steps_of(knob)]
+        return widgets.SelectionSlider(options=options, value=knob.value, **common)
     kind = widgets.IntSlider if knob.whole else widgets.FloatSlider
     return kind(value=int(knob.value), min=int(knob.low), max=int(knob.high), **common)
 
