@@ -180,6 +180,9 @@ LAYOUT: Final[dict[str, tuple[np.dtype[Any], int]]] = {
 }
 """The arrays of a world, in the order of its directory, with their dimensions; 0 stands for a single record."""
 
+STANDS: Final = frozenset({"plan", "slots", "keys", "tables", "values", *PLAN_ARRAYS})
+"""What does not change while the loop runs."""
+
 MAY_BE_EMPTY: Final = frozenset(
     {*PLAN_ARRAYS, "call_slot_free_s", "limit_used", "limit_until_s", "downstream_free_s"}
 )

@@ -7,10 +7,10 @@ between them. All are the same source.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from qtune.engine.kernel.compiled import PLAIN, USUAL, WHOLE
-from qtune.engine.kernel.defaults import only_known_are_on
+from qtune.engine.kernel.defaults import DEFAULTS, only_known_are_on
 from qtune.engine.plan import BY_FAIRNESS, BY_SESSION, Plan
 
 ALWAYS: Final = frozenset(
@@ -62,3 +62,25 @@ def level_of(plan: Plan) -> int:
         return PLAIN
     known = plan.hands_out not in (BY_SESSION, BY_FAIRNESS) and only_known_are_on(plan, _USUAL)
     return USUAL if known else WHOLE
+
+
+FOLLOWS_FROM: Final = {
+    "refuses": {"limit_credits", "outage_start_s", "drop_s"},
+    "holds_up": {"limit_message_cost", "outage_start_s"},
+    "slows": {"slow_start_s"},
+    "breaks": {"drop_s"},
+    "fleet_changes": {"fleet_at_s", "scale_every_s"},
+    "has_downstream": {"downstream_connections", "downstream_gap_s"},
+    "has_breaker": {"breaker_window"},
+    "attempt_waits": {"downstream_connections", "downstream_gap_s", "breaker_window", "cpu_share"},
+}
+"""What of a plan is on only if one of these settings is."""
+
+
+def off_at(level: int) -> dict[str, Any]:
+    """What every plan of a level has as it is by default, with that value: the compiler is told, and drops the rest."""
+    if level == WHOLE:
+        return {}
+    known = _PLAIN if level == PLAIN else _USUAL
+    off = {name: value for name, value in DEFAULTS.items() if name not in known}
+    return off | {name: False for name, settings in FOLLOWS_FROM.items() if not settings & known}
