@@ -16,7 +16,11 @@ from engine_random import any_plan, by_chance
 
 from qtune.engine.kernel.compiled import PLAIN, USUAL, WHOLE
 from qtune.engine.kernel.defaults import DEFAULTS
-from qtune.engine.kernel.levels import ALWAYS, IDLE, OFTEN, level_of
+from qtune.engine.kernel.growth import grown
+from qtune.engine.kernel.layout import FINISHED, LAYOUT
+from qtune.engine.kernel.levels import ALWAYS, FOLLOWS_FROM, IDLE, OFTEN, level_of, off_at
+from qtune.engine.kernel.loop import advance, begin
+from qtune.engine.kernel.world import make_world
 from qtune.engine.plan import BY_AGE, BY_FAIRNESS, BY_SESSION, Plan
 from qtune.result import same_rows
 
@@ -26,11 +30,15 @@ OFF = {
     level: {name: default for name, default in DEFAULTS.items() if name not in known}
     for level, known in KNOWN.items()
 }
+LEVELS = (PLAIN, USUAL, WHOLE)
 
 
 def plan_of(level: int, seed: int) -> Plan:
     """A random plan without anything that this level of the loop does not know."""
-    plan = replace(any_plan(*by_chance(seed)), **OFF[level])
+    plan = any_plan(*by_chance(seed))
+    if level == WHOLE:
+        return plan
+    plan = replace(plan, **OFF[level])
     whole = plan.hands_out in (BY_SESSION, BY_FAIRNESS)
     return replace(plan, hands_out=BY_AGE, keeps_order=False) if whole else plan
 
@@ -47,10 +55,43 @@ def test_each_level_has_the_rows_of_the_reference(level: int) -> None:
     assert reached > 100
 
 
-@pytest.mark.parametrize("level", KNOWN)
+def is_from_the_front(index: Any) -> bool:
+    """Whether an index, or none of several, is below 0."""
+    return all(place >= 0 for place in index) if isinstance(index, tuple) else index >= 0
+
+
+class FromTheFront(np.recarray[Any, Any]):
+    """An array that takes no index below 0."""
+
+    def __getitem__(self, index: Any) -> Any:
+        assert isinstance(index, slice) or is_from_the_front(index), f"index {index}"
+        return super().__getitem__(index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        assert is_from_the_front(index), f"index {index}"
+        super().__setitem__(index, value)
+
+
+def run_from_the_front(plan: Plan) -> None:
+    """Run the kernel's loop over arrays that take no index below 0."""
+    world = make_world(plan)
+    begin(world)
+    code = None
+    while code != FINISHED:
+        world = grown(world, code) if code is not None else world
+        for name, (_, dimensions) in LAYOUT.items():
+            if dimensions > 0:
+                setattr(world, name, getattr(world, name).view(FromTheFront))
+        code = advance(world)
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_no_plan_needs_a_step_of_a_higher_level(level: int) -> None:
-    """Run as ordinary Python, a step fails where the world is below its level; random plans of a level reach none."""
-    code = f"import test_levels as t\nfor seed in range(40): t.result_of('kernel', t.plan_of({level}, seed))"
+    """Run as ordinary Python, a step fails where the world is below its level; random plans of a level reach none.
+
+    Nor does one count places from the end of an array; compiled code could not, as it takes every index as it is.
+    """
+    code = f"import test_levels as t\nfor seed in range(30): t.run_from_the_front(t.plan_of({level}, seed))"
     paths = os.pathsep.join([*sys.path, str(TESTS), str(TESTS / "engine")])
     environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_DISABLE_JIT": "1"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
@@ -72,3 +113,24 @@ def test_sessions_need_the_whole_loop() -> None:
 def test_every_setting_is_known_to_a_level_or_not() -> None:
     """The names that a level knows are settings of a plan."""
     assert {each.name for each in fields(Plan)} >= ALWAYS | IDLE | OFTEN
+
+
+@pytest.mark.parametrize("level", KNOWN)
+def test_a_plan_has_at_its_level_what_the_compiler_is_told(level: int) -> None:
+    """What the compiler takes for known at a level is so in every plan of it, also what follows from settings."""
+    known = off_at(level)
+    assert known.keys() >= OFF[level].keys()
+    for seed in range(200):
+        plan = plan_of(level, seed)
+        assert all(np.array_equal(getattr(plan, name), value) for name, value in known.items())
+
+
+@pytest.mark.parametrize("name", FOLLOWS_FROM)
+def test_what_follows_from_settings_is_off_when_they_are(name: str) -> None:
+    """What is said to follow from some settings is off in a plan that has all of them off, whatever else it has."""
+    on = 0
+    for seed in range(300):
+        plan = any_plan(*by_chance(seed))
+        on += getattr(plan, name)
+        assert not getattr(replace(plan, **{each: DEFAULTS[each] for each in FOLLOWS_FROM[name]}), name)
+    assert on > 0

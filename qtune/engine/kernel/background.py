@@ -160,6 +160,7 @@ def background_is_due(w, now_s):  # type: ignore[no-untyped-def]
             q.feed_from, q.feed_to = receiver, receiver + 1
         return
     q.call_op = OP_SETTLE if succeeded == 1 else OP_ABANDON
+    q.settle_receiver = receiver
     q.settle_single = delivery
     q.settle_count = 1
     q.settle_succeeded = succeeded

@@ -48,7 +48,7 @@ CUSTOMER: Final = _record("", "thought")
 GROUP: Final = _record("lock_end_s sent_s", "head tail in_flight holder first last waiting noisy")
 PENDING: Final = _record(
     "call_start_s",
-    "settle_from settle_single settle_first settle_count settle_succeeded back counted gone polled "
+    "settle_from settle_receiver settle_single settle_first settle_count settle_succeeded back counted gone polled "
     "settle_next everything call call_consumer call_op call_count call_outcome let_go unread feed_from feed_to",
 )
 STEP: Final = _record("time_s start_s half_s", "delivery step succeeded receiver refused spent")

@@ -301,6 +301,7 @@ def settle_confirmed(w, worker, now_s):  # type: ignore[no-untyped-def]
         if given_up < 0:
             return
     q.settle_from = worker
+    q.settle_receiver = row.receiver
     q.settle_succeeded = 1
     q.settle_single = -1
     q.settle_first = 0
@@ -388,7 +389,6 @@ def settle_all(w, now_s):  # type: ignore[no-untyped-def]
         message = settle_one(w, delivery, q.settle_succeeded == 1, now_s)
         if message == -2:
             q.call_outcome = CALL_LOCK_LOST
-            worker = w.deliveries[delivery & (len(w.deliveries) - 1)].worker
-            w.receivers[w.workers[worker].receiver].lost = 1
+            w.receivers[q.settle_receiver].lost = 1
         elif message >= 0:
             q.back = message
