@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from qtune.engine.kernel.compiled import COMPILED
-from qtune.engine.kernel.growth import grown
+from qtune.engine.kernel.growth import grown, spans
 from qtune.engine.kernel.jump import INEXACT, jump, make_jump_world, write_states
 from qtune.engine.kernel.jumpable import jumps, jumps_surely, within_limits
 from qtune.engine.kernel.layout import FINISHED
@@ -89,12 +89,13 @@ def _tables(world: World) -> Tables:
 def _look_back(world: World, plan: Plan) -> None:
     """Write what is known of open rows as it is at the horizon; what was known to come later has not come."""
     broker, deliveries = world.broker, world.deliveries
-    mask = len(deliveries) - 1
-    for worker in world.workers[: plan.workers_total]:
-        if worker.phase == SETTLING and worker.delivery >= 0 and worker.finished_s <= plan.horizon_s:
-            deliveries[worker.delivery & mask].finished_s = worker.finished_s
-            deliveries[worker.delivery & mask].attempts = worker.attempts
-    places = np.arange(broker.deliveries_from, broker.deliveries) & mask
-    for name in ("started_s", "lock_end_s"):
-        column = deliveries[name]
-        column[places[column[places] > plan.horizon_s]] = np.nan
+    workers = np.asarray(world.workers[: plan.workers_total])
+    known = (workers["phase"] == SETTLING) & (workers["delivery"] >= 0)
+    known &= workers["finished_s"] <= plan.horizon_s
+    places = workers["delivery"][known] & (len(deliveries) - 1)
+    for name in ("finished_s", "attempts"):
+        deliveries[name][places] = workers[name][known]
+    for span in spans(deliveries, broker.deliveries_from, broker.deliveries):
+        for name in ("started_s", "lock_end_s"):
+            column = deliveries[name][span]
+            column[column > plan.horizon_s] = np.nan

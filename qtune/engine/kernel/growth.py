@@ -54,6 +54,12 @@ def grown(world: World, code: int) -> World:
     raise AssertionError(f"the loop returned {code}, which asks for nothing")
 
 
+def spans(ring: Array, head: int, tail: int) -> tuple[slice, slice]:
+    """Where the entries of a ring from ``head`` to ``tail`` lie: up to its end, and from its start again."""
+    start, count = int(head) & (len(ring) - 1), int(tail - head)
+    return slice(start, start + count), slice(0, max(0, start + count - len(ring)))
+
+
 def _wider(ring: Array, head: int, tail: int) -> Array:
     """A ring of twice the length with the same entries from ``head`` to ``tail``."""
     wide = np.zeros(2 * len(ring), ring.dtype)

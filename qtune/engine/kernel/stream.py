@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qtune.engine.kernel.growth import grown
+from qtune.engine.kernel.growth import grown, spans
 from qtune.engine.kernel.layout import MORE_CALLS, MORE_DELIVERIES, MORE_MESSAGES
 from qtune.engine.kernel.world import Array, World
 from qtune.result import DELIVERY_OPEN, MESSAGE_COMPLETED, MESSAGE_LOCKED
@@ -99,6 +99,5 @@ def _chunk(world: World, to_message: int, to_delivery: int) -> Chunk:
 
 
 def _rows(ring: Array, head: int, tail: int) -> Array:
-    start, count = int(head) & (len(ring) - 1), int(tail - head)
     plain = np.asarray(ring)
-    return np.concatenate((plain[start : start + count], plain[: max(0, start + count - len(ring))]))
+    return np.concatenate([plain[span] for span in spans(ring, head, tail)])
