@@ -94,6 +94,14 @@ def _check(runs: Sequence[Result], start: ProviderModel) -> None:
         if provider != start.provider:
             message = f"this run is of {provider}, and the model of {start.provider}: fit them apart"
             raise InputError(Problem(where="calibration", value=run.scenario.name, message=message))
+        if (
+            run.scenario.call_model().calls_served_at_once
+            != run.scenario.provider_model().broker.calls_served_at_once
+        ):
+            message = (
+                "the queue itself serves its calls one after the other: fit runs without its persistence"
+            )
+            raise InputError(Problem(where="calibration", value=run.scenario.name, message=message))
     clients = {client_of(run) for run in runs}
     if len(clients) > 1:
         message = f"there are runs of {', '.join(sorted(clients))}: fit each client's runs apart"

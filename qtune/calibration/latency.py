@@ -194,9 +194,13 @@ def of_two_halves(fit: LatencyFit) -> LatencyFit:
         return fit
     shape = fit.time.distribution()
     time = FittedTime(family=_family_of(fit.time), mean_s=shape.mean, cv=(2.0 * shape.scv) ** 0.5)
-    factor = time.distribution().quantile(0.95) / fit.p95_s.value
+    whole_s, wider = time.distribution().quantile(0.95), 2.0**0.5
+    # What is not known of the spread is as much more in the whole as the spread is.
     p95_s = replace(
-        fit.p95_s, value=fit.p95_s.value * factor, low=fit.p95_s.low * factor, high=fit.p95_s.high * factor
+        fit.p95_s,
+        value=whole_s,
+        low=whole_s - wider * (fit.p95_s.value - fit.p95_s.low),
+        high=whole_s + wider * (fit.p95_s.high - fit.p95_s.value),
     )
     return replace(fit, time=time, p95_s=p95_s)
 

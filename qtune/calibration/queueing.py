@@ -88,11 +88,11 @@ class _Misfit:
         """Of twice the misfit at its least, when the model is right."""
         return STATISTICS * len(self._targets)
 
-    def best_service(self, at_once: int, most_s: float) -> tuple[float, float]:
-        """The least misfit with so many calls served at once, and the service at which it is."""
+    def best_service(self, at_once: int, least_s: float, most_s: float) -> tuple[float, float]:
+        """The least misfit with so many calls served at once, and the service between these at which it is."""
         found = optimize.minimize_scalar(
             lambda log_s: self(at_once, math.exp(log_s)),
-            bounds=(math.log(0.02 * most_s), math.log(most_s)),
+            bounds=(math.log(least_s), math.log(most_s)),
             method="bounded",
             options={"maxiter": 16, "xatol": 0.005},
         )
@@ -127,23 +127,32 @@ def fit_broker(loaded: Sequence[Result], again: Again, most_service_s: float) ->
     if unlimited <= 0.5 * float(stats.chi2.ppf(0.95, misfit.freedom)):
         return no_limit
     tried: dict[int, tuple[float, float]] = {}
+    least_s, most_s = 0.02 * most_service_s, most_service_s
     for at_once in AT_ONCE:
-        tried[at_once] = misfit.best_service(at_once, most_service_s)
+        if least_s >= most_service_s:
+            break
+        tried[at_once] = misfit.best_service(at_once, least_s, min(most_s, most_service_s))
         if tried[at_once][0] > 2.0 * min(tried.values())[0] + 10.0:
             break
+        # What runs tell is how many calls a second are served, so the service grows with their number.
+        each_s = min((cost, found_s / number) for number, (cost, found_s) in tried.items())[1]
+        following = AT_ONCE[min(len(tried), len(AT_ONCE) - 1)]
+        least_s, most_s = 0.6 * following * each_s, 1.6 * following * each_s
     best, (least, service_s) = min(tried.items(), key=lambda item: item[1][0])
     allowed = least + HALF_CHI_SQUARE_95 * max(1.0, 2.0 * least / misfit.freedom)
     if unlimited <= allowed:
         return no_limit
     likely = {at_once: found_s for at_once, (cost, found_s) in tried.items() if cost <= allowed}
     low_s, high_s = misfit.ends(best, service_s, allowed, most_service_s)
-    least_s, most_s = min(low_s, *likely.values()), max(high_s, *likely.values())
+    shortest_s, longest_s = min(low_s, *likely.values()), max(high_s, *likely.values())
     reason = "" if len(likely) == 1 else NOT_ALONE.format(low=min(likely), high=max(likely))
     return BrokerFit(
         at_once=Estimate(
             value=float(best), low=float(min(likely)), high=float(max(likely)), method=METHOD, reason=reason
         ),
-        service_s=Estimate(value=service_s, low=least_s, high=most_s, unit="s", method=METHOD, reason=reason),
+        service_s=Estimate(
+            value=service_s, low=shortest_s, high=longest_s, unit="s", method=METHOD, reason=reason
+        ),
         rate_per_s=Estimate(
             value=best / service_s, low=best / high_s, high=best / low_s, unit="1/s", method=METHOD
         ),

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qtune.calibration.again import simulated_again
+from qtune.calibration.again import Again
 from qtune.providers.model import ProviderModel
 from qtune.result import CALL_OK, OP_RECEIVE, OP_SEND, OP_SETTLE, Result
 
@@ -42,7 +42,7 @@ class Residual:
 def residuals_of(runs: Sequence[Result], model: ProviderModel) -> Iterator[Residual]:
     """Every figure of every run; a run is simulated again with its own messages."""
     for run in runs:
-        measured, simulated = _figures(run), _figures(simulated_again(run, model))
+        measured, simulated = _figures(run), _figures(Again(run, model).simulated())
         for (stage, statistic), value in measured.items():
             yield Residual(
                 run=run.scenario.name,

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from qtune.analysis.intervals import missing
-from qtune.calibration.again import simulated_again
+from qtune.calibration.again import Again
 from qtune.calibration.client_cost import fit_client_cost, spent_s
 from qtune.calibration.latency import FEWEST, LatencyFit, fit_latency, of_two_halves, shortened
 from qtune.calibration.observations import Times, Waited, calls_under_way, is_measured, times_of, waited
@@ -126,12 +126,14 @@ class Stages:
             return untold(reason)
         most_s = 0.9 * min(fitted.time.distribution().quantile(0.05) for fitted in known.values())
         base = self._model(gross, None, 0.0, None)
-        busiest = sorted(self.runs, key=lambda run: -run.calls.size / run.horizon_s)
+        loaded = sorted(self.runs, key=lambda run: -run.calls.size / run.horizon_s)[:LOADED]
+        again = {id(run): Again(run, base) for run in loaded}
 
         def simulated(run: Result, at_once: int, service_s: float) -> Result:
-            return simulated_again(run, with_service(base, at_once, service_s))
+            times = {op: shortened(fitted.time, service_s) for op, fitted in known.items()}
+            return again[id(run)].serving(at_once, service_s, times)
 
-        return fit_broker(busiest[:LOADED], simulated, most_s)
+        return fit_broker(loaded, simulated, most_s)
 
     # -- receives that wait ------------------------------------------------------------------------------------
 
@@ -240,19 +242,3 @@ class Stages:
             source=self._source(sum(run.calls.size for run in self.runs)) + split,
             as_of=date.today(),
         )
-
-
-def with_service(model: ProviderModel, at_once: int, service_s: float) -> ProviderModel:
-    """The model of a broker that serves so many calls at once for so long, with calls as long as before when alone."""
-    if not at_once:
-        return model.model_copy(
-            update={"broker": model.broker.model_copy(update={"calls_served_at_once": 0})}
-        )
-    shorter = {
-        op: latency.model_copy(update={"time": shortened(latency.time, service_s)})
-        for op in OPS
-        if not (latency := getattr(model.latency, op)).prior
-    }
-    service = model.broker.call_service.model_copy(update={"time": ConstantTime(mean_s=service_s)})
-    broker = model.broker.model_copy(update={"calls_served_at_once": at_once, "call_service": service})
-    return model.model_copy(update={"latency": model.latency.model_copy(update=shorter), "broker": broker})

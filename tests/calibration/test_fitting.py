@@ -103,5 +103,8 @@ def test_runs_of_different_clients_or_providers_are_not_fitted_together(tmp_path
     _, path = truth("sqs", tmp_path)
     with pytest.raises(InputError, match="fit them apart"):
         fit([run(SQS, path, 1)], load_model("servicebus"))
+    memory = run({"provider": "memory", "persistence_s": 0.001}, "memory", 1)
+    with pytest.raises(InputError, match="without its persistence"):
+        fit([memory], load_model("memory"))
     with pytest.raises(InputError, match="at least one run"):
         fit([], load_model("sqs"))

@@ -43,12 +43,13 @@ def median_s(fitted: Fit, op: str) -> float:
     return getattr(fitted.model.latency, op).time.distribution().quantile(0.5)
 
 
-def test_the_round_trip_of_an_emulated_network_comes_back() -> None:
-    """The emulator's round trip is that of a send, of a receive and of a settlement, within 5 %."""
-    fitted = fitted_at(0.08, 6.0, consumers={"workers": 3})
-    for op in ("send", "settle"):
-        assert median_s(fitted, op) == pytest.approx(0.08, rel=0.05)
-    assert not fitted.model.latency.settle.prior
+def test_a_run_on_a_server_tells_its_round_trips() -> None:
+    """A few seconds on an emulated network are enough to know a send, and it is no shorter than the network's round
+    trip."""
+    fitted = fitted_at(0.05, 3.0, arrivals={"rate_per_s": 25.0}, consumers={"workers": 3})
+    assert median_s(fitted, "send") > 0.05
+    assert not fitted.model.latency.send.prior
+    assert fitted.parameter("latency.send").estimate.low > 0.0
 
 
 @pytest.mark.slow

@@ -120,6 +120,13 @@ def test_how_often_a_broker_looks_is_found_from_the_waits(every_s: float) -> Non
     assert abs(found.value - every_s) <= 0.05 * every_s
 
 
+def test_a_slow_way_to_who_waits_is_no_looking() -> None:
+    """A client that is woken takes longer than a call that finds something; nobody looks now and then for all that."""
+    receive = FittedTime(family="gamma", mean_s=0.0001, cv=0.4).distribution()
+    found = fit_look(stats.lognorm(0.5, scale=0.0003).rvs(500, random_state=6), receive)
+    assert found.value == 0.0
+
+
 @pytest.mark.parametrize("to", ["any", "longest_waiting"])
 def test_whose_receive_gets_the_next_message_is_found(to: str, tmp_path: Path) -> None:
     """Where several receives wait, a broker that serves any is told from one that serves the longest waiting."""
