@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[str, str, str]] = {
     "digest": ("footprint", "compare_digest", "speed with and without rows"),
     "start": ("footprint", "measure_start", "start-up of the package and the command line"),
     "servicebus": ("servicebus", "compare_round_trips", "the emulator's round trips, and the SDK's"),
+    "explorer": ("explorer", "compare_moves", "from a slider to the figures"),
     "harness": ("harness", "compare_harness", "a measured consumer, and a loop of the bare SDK"),
     "recommend": ("footprint", "measure_recommend", "the wait for a recommendation"),
 }
