@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -25,13 +25,17 @@ from qtune.providers import ProviderModel, model_names
 from qtune.providers.calibration import Calibration, FittedParameter, Noise, Residual
 from qtune.providers.files import in_no_file
 from qtune.result import Result
+from qtune.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FIRST_SEED: Final = 101
 _LEVELS: Final = np.linspace(0.01, 0.99, 99)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibrated:
+class Calibrated(Shown):
     """A provider model that was fitted to runs and held against others.
 
     model: with its section ``calibration``. fit: what was fitted, with what the runs do not tell. comparisons: settings
@@ -48,6 +52,12 @@ class Calibrated:
         """What the model says of itself."""
         assert self.model.calibration is not None
         return self.model.calibration
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each number that was predicted: setting, metric, measured, predicted, low, high, error."""
+        import pandas as pd
+
+        return pd.DataFrame(self.curves()["points"])
 
     def curves(self) -> dict[str, Any]:
         """What a figure shows: every number as measured and as predicted, and quantiles against quantiles.

@@ -92,9 +92,9 @@ class Runs:
             "server": place.server,
             "tier": place.tier,
         }
-        if not path.exists():
+        if not any(path.parent.glob("*.npz")):
             path.write_text(json.dumps(about), encoding="utf-8")
-        elif path.read_text(encoding="utf-8") != json.dumps(about):
+        elif not path.exists() or path.read_text(encoding="utf-8") != json.dumps(about):
             message = (
                 "this folder holds runs of another server or client: give another folder, or remove this one"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -85,7 +86,7 @@ def calibrate(
     to = _FOLDER / f"{called}.yaml"
     check_new(to, "--name")
     if figure is not None:
-        check_new(figure, "--figure")
+        _check_figure(figure)
     with ExitStack() as stack:
         shown: list[Steps] = []
 
@@ -125,6 +126,13 @@ def calibrate(
         )
     if report.good is False:
         raise typer.Exit(ANSWER_IS_NO)
+
+
+def _check_figure(path: Path) -> None:
+    """Refuse a figure that could not be written when all is measured."""
+    check_new(path, "--figure")
+    if find_spec("plotly") is None:
+        raise typer.BadParameter("plotly draws it: pip install 'qtune[notebook]'", param_hint="--figure")
 
 
 def _ask(expense: Expense, yes: bool) -> None:

@@ -92,7 +92,8 @@ def test_a_model_that_is_right_predicts_what_it_has_not_seen(usual: Calibrated) 
     served_s = calls.call_service.mean if calls.calls_served_at_once else 0.0
     assert calls.send.mean + served_s == pytest.approx(0.01, rel=0.1)
     names = {run.name for run in made.held_out}
-    assert {point["setting"] for point in usual.curves()["points"]} == names
+    assert set(usual.to_frame()["setting"]) == names
+    assert made.held_out[0].setting in usual._repr_mimebundle_()["text/html"]
 
 
 def test_a_calibrated_model_is_written_and_read(usual: Calibrated, tmp_path: Path) -> None:
