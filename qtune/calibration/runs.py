@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from qtune.calibration.place import Place
-from qtune.errors import InputError, Problem
+from qtune.errors import InputError, Problem, ProviderFailure
 from qtune.measurement import Live, measure
 from qtune.result import Result
 from qtune.scenario import Scenario
@@ -51,14 +53,14 @@ class Runs:
     def __call__(self, scenario: Scenario) -> Result:
         """The run of a scenario: the one that is kept, or one that is measured now and kept.
 
-        InputError when another scenario is kept under its name.
+        InputError when another scenario is kept under its name; ProviderFailure when nothing was done in the run.
         """
         path = None if self.folder is None else self.folder / f"{scenario.name}.npz"
         if path is not None and path.exists():
             result = self._kept(path, scenario)
         else:
             self.tell(f"measuring {scenario.name}")
-            result = self.measured(scenario)
+            result = _with_work(self.measured(scenario))
             if path is not None:
                 unfinished = result.save(path.with_name(f"unfinished-{path.name}"))
                 unfinished.replace(path)
@@ -99,3 +101,13 @@ class Runs:
                 "this folder holds runs of another server or client: give another folder, or remove this one"
             )
             raise InputError(Problem(where="runs", value=str(path.parent), message=message))
+
+
+def _with_work(run: Result) -> Result:
+    """The run, if any message was completed in it: otherwise it tells nothing, and is not kept."""
+    if np.isnan(run.messages["completed_s"]).all():
+        raise ProviderFailure(
+            f"measuring {run.scenario.name}: of {len(run.messages)} messages none was completed within "
+            f"{run.horizon_s:g} s; is the server well? The runs before are kept: calibrate again to go on"
+        )
+    return run

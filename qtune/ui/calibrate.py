@@ -22,6 +22,37 @@ Provider = Literal["sqs", "servicebus", "memory"]
 _FOLDER = Path("models")
 
 
+class Now(Protocol):
+    """How far a calibration is."""
+
+    @property
+    def doing(self) -> str:
+        """What it does."""
+
+    @property
+    def done_s(self) -> float:
+        """Seconds of its runs that are over."""
+
+    @property
+    def of_s(self) -> float:
+        """Seconds of all its runs."""
+
+
+class Teller:
+    """Says at once what is begun, and then now and then how far it is."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._doing = ""
+
+    def tell(self, now: Now) -> None:
+        """Say it."""
+        if now.doing != self._doing:
+            self._steps.say(now.doing)
+            self._doing = now.doing
+        self._steps.at(f"{now.doing}, seconds of all", int(now.done_s), int(now.of_s))
+
+
 class Expense(Protocol):
     """What is told before a calibration is begun."""
 
@@ -88,12 +119,13 @@ def calibrate(
     if figure is not None:
         _check_figure(figure)
     with ExitStack() as stack:
-        shown: list[Steps] = []
+        shown: list[Teller] = []
 
         def agree(expense: Expense) -> None:
             _ask(expense, yes)
-            shown.append(stack.enter_context(progress()))
-            make_ready(shown[0])
+            steps = stack.enter_context(progress())
+            make_ready(steps)
+            shown.append(Teller(steps))
 
         found = qtune.calibrate(
             provider,
@@ -109,7 +141,7 @@ def calibrate(
             noise=noise,
             busiest=busiest,
             agree=agree,
-            watch=lambda now: shown[0].at(f"{now.doing}, seconds of all", int(now.done_s), int(now.of_s)),
+            watch=lambda now: shown[0].tell(now),
         )
     _FOLDER.mkdir(exist_ok=True)
     written = qtune.export(found, to)

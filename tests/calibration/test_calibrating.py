@@ -15,7 +15,7 @@ from qtune.calibration.calibrating import Calibrated, calibrated
 from qtune.calibration.design import Designer, expense_of, is_saturated
 from qtune.calibration.place import place_of
 from qtune.calibration.runs import Runs
-from qtune.errors import InputError
+from qtune.errors import InputError, ProviderFailure
 from qtune.providers import ProviderModel, dump_model, load_model
 from qtune.result import Result, same_rows
 from qtune.scenario import Scenario
@@ -121,6 +121,15 @@ def test_runs_are_kept_and_go_on(tmp_path: Path) -> None:
     elsewhere = replace(first.place, endpoint="http://10.0.0.9:1")
     with pytest.raises(InputError, match="another server"):
         Runs(elsewhere, kept, lambda now: None, 0.0)
+
+
+def test_a_run_in_which_nothing_is_done_is_no_evidence(tmp_path: Path) -> None:
+    """A server that hands out nothing has failed, and its run is not kept, so that the next try measures it anew."""
+    kept = tmp_path / "runs"
+    runs = SimulatedServer(server(others=4000.0), tmp_path, kept)
+    with pytest.raises(ProviderFailure, match="none was completed"):
+        Designer(runs, run_s=4.0).fitted_runs()
+    assert not list(kept.glob("*.npz"))
 
 
 def test_what_it_costs_is_known_before() -> None:
