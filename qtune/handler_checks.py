@@ -169,7 +169,9 @@ def _memory_holds_something(scenario: Any) -> Iterator[Complaint]:
     else:
         receivers = provider.behaviour(scenario.queue, consumers).receivers
         polling = consumers.polling or traits.polling[0]
-        needs = _least_held(scenario, polling, consumers.workers // receivers)
+        adaptive, brings = consumers.adaptive_batch, consumers.receive_batch or traits.receive_batch
+        most = scenario.handler.most_of(adaptive.max if adaptive else brings)
+        needs = _least_held(scenario, most * (consumers.workers // receivers) if polling == "buffer" else 0)
         if limit >= needs * receivers * each:
             return
         message = (
@@ -179,12 +181,11 @@ def _memory_holds_something(scenario: Any) -> Iterator[Complaint]:
     yield Complaint(path=path, message=message)
 
 
-def _least_held(scenario: Any, polling: str, workers: int) -> int:
-    """How many messages a receiver must be able to hold."""
-    consumers = scenario.consumers
-    own = workers if polling == "buffer" else 0
-    least = consumers.adaptive_batch.min if consumers.adaptive_batch else 1
-    return own + max(least, 2 if scenario.handler.takes == "batch" else 1, scenario.handler.most or 1)
+def _least_held(scenario: Any, handled: int) -> int:
+    """How many messages a receiver must be able to hold, with so many of them in handlers besides."""
+    adaptive = scenario.consumers.adaptive_batch
+    least = adaptive.min if adaptive else 1
+    return handled + max(least, 2 if scenario.handler.takes == "batch" else 1, scenario.handler.most or 1)
 
 
 HANDLER_CHECKS: tuple[Check, ...] = (

@@ -219,9 +219,13 @@ class Scenario(Record, Shown):
     def behaviour(self) -> ReceiveBehaviour:
         """How the consumers get, renew and settle messages; in a window, receives fill a whole batch of the handler."""
         found = providers.behaviour(self)
+        most, held = self.handler.most_of(found.batch), self.consumers.held_most(found.receivers)
+        if (
+            held is not None and most > 1 and found.credit_returned == "taken"
+        ):  # what handlers have takes memory too
+            found = found.in_room(held - most * (self.consumers.workers // found.receivers))
         if self.handler.window_s is None:
             return found
-        most = self.handler.most_of(found.batch)
         return replace(found, in_hand_limit=most, refill_at=most, gather_s=self.handler.window_s)
 
     def call_model(self) -> CallModel:

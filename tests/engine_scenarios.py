@@ -40,6 +40,8 @@ def any_scenario(pick: Pick, whole: Whole, slow_sqs: str) -> Scenario:
     if handler["takes"] == "batch":  # which neither tries again nor renews, and settles all at once
         failures = {**failures, "retry": None, "rate": pick(failures["rate"], 0.3, 0.3)}
         wide = {"memory_limit_bytes", "message_memory_bytes"} if "window_s" in handler else set()
+        if "message_memory_bytes" in consumers:  # room for a batch in each handler, besides those that wait
+            consumers = {**consumers, "message_memory_bytes": 500}
         left_out = {"renewal", "settle_batch", *wide}  # and there is room for all that a window gathers
         consumers = {key: consumers[key] for key in consumers if key not in left_out}
     arrivals = _arrivals(pick, rate_per_s, horizon_s)

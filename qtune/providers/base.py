@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from qtune.distributions import Distribution
@@ -151,6 +151,11 @@ class ReceiveBehaviour:
     cores: int = 1
     call_cost_s: float = 0.0
     message_cost_s: float = 0.0
+
+    def in_room(self, most: int) -> ReceiveBehaviour:
+        """The same with no more than so many messages in hand at a receiver."""
+        counts = {name: min(getattr(self, name), most) for name in ("in_hand_limit", "refill_at", "batch")}
+        return replace(self, **counts)
 
     @property
     def most_together(self) -> int:

@@ -167,7 +167,9 @@ def poll_behaviour(
         in_hand_limit = consumers.buffer or batch
         refill_at = consumers.refill_at or min(batch, in_hand_limit)
     held = consumers.held_most(receivers)
-    if held is not None:  # in a buffer those count that wait; each worker has one more
+    if (
+        held is not None
+    ):  # in a buffer those count that wait; each worker has one more, or a batch: see Scenario
         room = held - consumers.workers // receivers if polling == "buffer" else held
         in_hand_limit, refill_at, batch = (min(count, room) for count in (in_hand_limit, refill_at, batch))
     return ReceiveBehaviour(

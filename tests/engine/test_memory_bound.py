@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from engine_models import write_model
 
+from qtune.errors import ScenarioError
 from qtune.invariants import check
 from qtune.result import CALL_OK, OP_RECEIVE, Result, most_held
 from qtune.scenario import Scenario
@@ -54,6 +55,19 @@ def test_an_instance_holds_what_fits(
     result = simulated(engine, tried)
     assert most_held(result.deliveries) == held
     assert check(result) == []
+
+
+def test_batches_in_handlers_take_memory_too(engine: str, tmp_path: Path) -> None:
+    """Four handlers of up to five messages each leave the buffer seven places of 27, and it needs five of them."""
+    tried = burst(
+        tmp_path, 100, polling="buffer", buffer=50, memory_limit_bytes=27 * KIB, message_memory_bytes=KIB
+    )
+    tried = tried.with_(handler={"takes": "batch", "most": 5})
+    result = simulated(engine, tried)
+    assert 20 < most_held(result.deliveries) <= 27
+    assert check(result) == []
+    with pytest.raises(ScenarioError, match="needs room for 25"):
+        tried.with_(consumers={"memory_limit_bytes": 24 * KIB})
 
 
 def test_receives_ask_for_what_still_fits(engine: str, tmp_path: Path) -> None:
