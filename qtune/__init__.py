@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import qtune.figures
     import qtune.lab  # noqa: F401
     from qtune.analysis import Summary, summarize
-    from qtune.calibration import calibrate
+    from qtune.calibration.calibrating import calibrate
     from qtune.errors import AnswerIsNo, InputError, ProviderFailure, QtuneError
     from qtune.exports import catalogue, describe, export, load_tuned
     from qtune.measurement import measure
@@ -78,7 +78,7 @@ _HOMES = {
     "Scenario": "qtune.scenario",
     "Summary": "qtune.analysis",
     "Targets": "qtune.recommendation",
-    "calibrate": "qtune.calibration",
+    "calibrate": "qtune.calibration.calibrating",
     "catalogue": "qtune.exports",
     "describe": "qtune.exports",
     "dump_scenario": "qtune.presets",

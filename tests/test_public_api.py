@@ -40,6 +40,11 @@ def test_import_loads_nothing_heavy() -> None:
     assert loaded_after("import qtune") == []
 
 
+def test_a_report_loads_nothing_heavy() -> None:
+    """What only a run, a fit or a table needs is not loaded to describe an answer."""
+    assert loaded_after("import qtune.exports") == []
+
+
 def test_help_loads_nothing_heavy() -> None:
     """`qtune --help` answers before anything heavy is loaded."""
     statement = (

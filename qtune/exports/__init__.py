@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qtune.analysis import Summary
-from qtune.calibration import Calibrated
+from qtune.calibration.answer import Calibrated
 from qtune.exports.alerts import export_alerts
 from qtune.exports.calibrations import describe_calibrated
 from qtune.exports.files import write_new

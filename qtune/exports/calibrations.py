@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from qtune.calibration import Calibrated
+from qtune.calibration.answer import Calibrated
 from qtune.conditions import BUSY
 from qtune.exports.quantities import quantity
 from qtune.exports.report import Report, Section

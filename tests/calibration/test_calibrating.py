@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import qtune
-from qtune.calibration.calibrating import Calibrated, calibrated
+from qtune.calibration.answer import Calibrated
+from qtune.calibration.calibrating import calibrated
 from qtune.calibration.design import Designer, expense_of, is_saturated
 from qtune.calibration.place import place_of
 from qtune.calibration.runs import Runs
