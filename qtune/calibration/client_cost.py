@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +26,10 @@ NOT_SEEN: Final = "the processor time of the client alone was not seen: its proc
 NOT_TOLD_APART: Final = (
     "every run has about as many calls for each message: add a run with another receive_batch to tell "
     "what a call costs and what a message"
+)
+
+OUTSIDE: Final = (
+    "the client works longer than its shortest calls last, so a part of it is counted to the messages"
 )
 
 
@@ -114,3 +118,18 @@ def _parts(result: Result) -> Floats:
 def spent_s(call: Estimate, otherwise_s: float) -> float:
     """What a call costs, by the fit or else as it was assumed."""
     return otherwise_s if math.isnan(call.value) else call.value
+
+
+def within_calls(
+    cost: ClientCostFit, most_s: float, results: Sequence[Result], message_cost_s: float
+) -> ClientCostFit:
+    """The same, with no call's part longer than the shortest calls: what does not fit is worked between calls, and
+    counts to the messages."""
+    if not cost.call.value > most_s:
+        return cost
+    calls, messages = np.sum([_parts(result)[:, :2].sum(axis=0) for result in results], axis=0)
+    outside_s = (cost.call.value - most_s) * float(calls) / max(1.0, float(messages))
+    each_s = outside_s + spent_s(cost.message, message_cost_s)
+    call = replace(cost.call, value=most_s, low=min(cost.call.low, most_s), reason=OUTSIDE)
+    message = Estimate(value=each_s, unit="s", method=cost.call.method, reason=OUTSIDE)
+    return ClientCostFit(call=call, message=message)

@@ -12,7 +12,7 @@ import numpy as np
 
 from qtune.analysis.intervals import missing
 from qtune.calibration.again import Again
-from qtune.calibration.client_cost import fit_client_cost, spent_s
+from qtune.calibration.client_cost import fit_client_cost, spent_s, within_calls
 from qtune.calibration.latency import FEWEST, LatencyFit, fit_latency, of_two_halves, shortened
 from qtune.calibration.observations import Times, Waited, calls_under_way, is_measured, times_of, waited
 from qtune.calibration.parameters import (
@@ -52,8 +52,18 @@ class Stages:
         self.behaviours = [run.scenario.behaviour() for run in runs]
         self.pushes = self.behaviours[0].discipline != "poll"
         assumed = start.clients[client]
-        self.cost = fit_client_cost(runs, assumed.message_cost_s)
-        self.call_cost_s = spent_s(self.cost.call, assumed.call_cost_s)
+        cost, most_s = fit_client_cost(runs, assumed.message_cost_s), self._shortest_s()
+        self.cost = within_calls(cost, most_s, runs, assumed.message_cost_s)
+        self.call_cost_s = min(spent_s(self.cost.call, assumed.call_cost_s), most_s)
+
+    def _shortest_s(self) -> float:
+        """Nearly the shortest that calls of consumers are, of which the client's own work is a part; inf: none was
+        seen."""
+        seen = [self._calls(op).seen_s for op in OPS if op != "send"]
+        return min(
+            (0.9 * float(np.quantile(times_s, 0.05)) for times_s in seen if times_s.size >= FEWEST),
+            default=math.inf,
+        )
 
     def fitted(self) -> tuple[ProviderModel, tuple[Parameter, ...]]:
         """The model with everything that the runs tell, and all its parameters."""
@@ -84,12 +94,16 @@ class Stages:
         Of those that nothing disturbed; if these are too few, as where a network is slow, also of those that began when
         some others were under way.
         """
+        found = self._calls(op)
+        return found if op == "send" else found.less(self.call_cost_s)
+
+    def _calls(self, op: str) -> Times:
         found = Times.together([])
         for others in OTHERS:
             found = self._undisturbed(op, others)
             if found.seen_s.size >= FEW:
                 break
-        return found if op == "send" else found.less(self.call_cost_s)
+        return found
 
     def _undisturbed(self, op: str, others: float) -> Times:
         """Of the quietest runs, until there are enough calls of this kind; of busy ones only when there are too few."""

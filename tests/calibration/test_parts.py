@@ -198,6 +198,24 @@ def test_costs_of_calls_and_messages_are_told_apart_by_two_sizes_of_batch(tmp_pa
     assert one.call.low < CALL_COST_S < one.call.high
 
 
+def test_work_that_does_not_fit_into_calls_is_counted_to_messages(tmp_path: Path) -> None:
+    """A client that works longer than its calls last works between them too: no call is left shorter than nothing."""
+    _, path = truth("sqs", tmp_path)
+    result = run(SQS, path, 1, arrivals={"rate_per_s": 30.0}, consumers={"receive_batch": 1})
+    states = result.states.copy()
+    states["core_busy_s"] *= 20.0
+    fitted = fit([replace(result, states=states)], load_model("sqs"))
+    cost = fitted.model.clients["boto3"]
+    took_s = times_of(result, OP_SETTLE).seen_s
+    assert 0.0 < cost.call_cost_s < np.quantile(took_s, 0.05)
+    assert "counted to the messages" in fitted.parameter("clients.boto3.message_cost").reason
+    calls, handled = (result.calls["op"] != OP_SEND).sum(), (~np.isnan(result.deliveries["started_s"])).sum()
+    spent_s = cost.call_cost_s * calls + cost.message_cost_s * handled
+    # The rest is what the fit takes for work of a client that has nothing to do.
+    assert spent_s == pytest.approx(states["core_busy_s"][-1], rel=0.1)
+    assert fitted.parameter("latency.settle").estimate.low > 0.0
+
+
 def test_a_client_that_shares_its_process_has_no_cost_of_its_own(tmp_path: Path) -> None:
     """Where processor time was not seen, the costs stay assumed, and it is said why."""
     _, path = truth("sqs", tmp_path)
