@@ -35,7 +35,7 @@ def calibrate(folder: Path, *options: str) -> dict[str, object]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_server_like_sqs(tmp_path: Path) -> None:
     """Its calls are measured, no queue stays behind, and no credential is in any file that is left."""
     with SqsEmulator() as emulator:
@@ -48,7 +48,7 @@ def test_a_server_like_sqs(tmp_path: Path) -> None:
         assert file.is_dir() or b"any-secret" not in file.read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_emulated_namespace(tmp_path: Path) -> None:
     """The same over azure-servicebus, of the version that is installed."""
     with ServiceBusEmulator() as emulator:

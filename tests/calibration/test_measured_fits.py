@@ -52,7 +52,7 @@ def test_a_run_on_a_server_tells_its_round_trips() -> None:
     assert fitted.parameter("latency.send").estimate.low > 0.0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_round_trips_come_back_and_what_server_and_client_take_themselves_is_seen_apart() -> None:
     """Round trips of 20 and 40 ms come back within 5 %, and so does the difference between two of them, which holds
     nothing of what the server and the client take themselves."""

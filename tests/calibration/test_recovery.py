@@ -1,6 +1,6 @@
 """Many fits to runs with known parameters: how often the intervals hold what is true.
 
-The slow ones print a table; to see it: pytest -m slow -s tests/calibration/test_recovery.py
+The nightly ones print a table; to see it: pytest -m nightly -s tests/calibration/test_recovery.py
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def test_intervals_are_near_what_is_true(
             assert abs(estimate.value - value) <= estimate.high - estimate.low, f"{name}: {estimate}"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("of", [sqs_trial, bus_trial])
 def test_intervals_hold_what_is_true_as_often_as_they_say(
     of: Callable[[Path], tuple[Callable[[int], list[Result]], Mapping[str, float]]], tmp_path: Path
@@ -144,7 +144,7 @@ def test_intervals_hold_what_is_true_as_often_as_they_say(
     assert all(bounds[0] <= rate <= bounds[1] for rate in rates.values()), (rates, bounds)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_intervals_of_a_brokers_limit_are_never_too_narrow(tmp_path: Path) -> None:
     """Of 60 fits of what a broker serves, the 95 % interval holds the truth at least as often as it says.
 
