@@ -17,6 +17,7 @@ from qtune.measurement.held import Renewals
 from qtune.measurement.logs import clock_s
 from qtune.measurement.loops import Loop
 from qtune.measurement.recorder import Recorder
+from qtune.measurement.working import run_all
 from qtune.providers.base import ReceiveBehaviour
 from qtune.workload import Workload
 
@@ -46,6 +47,7 @@ class Client:
         self.orders, self.behaviour, self.recorder = orders, orders.behaviour, recorder
         self.calls = Calls(recorder)
         self.stopping = threading.Event()
+        self.failure: str | None = None
         self.start_s = 0.0
         count = self.behaviour.receivers
         with ThreadPoolExecutor(count) as pool:  # an AMQP receiver takes half a second to open
@@ -59,11 +61,8 @@ class Client:
         """Consume from an instant of the machine's clock until :meth:`stop`, then finish what is in hand."""
         self.start_s = start_s
         time.sleep(max(0.0, start_s - clock_s()))
-        threads = [thread for loop in self.loops for thread in loop.threads()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        work = [target for loop in self.loops for target in loop.targets()]
+        self.failure = run_all(work, self.stop)
         if self.settlers is not None:
             self.settlers.shutdown()
         if self.renewals is not None:

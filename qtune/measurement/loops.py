@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from qtune.adapters.base import Received, Receiver
@@ -39,12 +40,11 @@ class Loop:
         self.changed = threading.Condition()
         self.workers = [Worker(self, first_worker + place) for place in range(workers)]
 
-    def threads(self) -> list[threading.Thread]:
-        """One for each worker and one that receives; a worker alone that asks when it has nothing left does both."""
+    def targets(self) -> list[Callable[[], None]]:
+        """A thread's work for each worker and for receiving; a worker alone that asks when it is idle does both."""
         if len(self.workers) == 1 and not self.asks_early():
-            return [threading.Thread(target=self.receive_and_handle)]
-        workers = [threading.Thread(target=worker.run) for worker in self.workers]
-        return [threading.Thread(target=self.receive), *workers]
+            return [self.receive_and_handle]
+        return [self.receive, *(worker.run for worker in self.workers)]
 
     def asks_early(self) -> bool:
         """Whether the next receive may be made while a message is handled."""

@@ -7,6 +7,7 @@ parent's own program, so a notebook or a script without a guard can measure.
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import struct
@@ -28,7 +29,9 @@ CONSUMES, SENDS = "c", "s"
 
 
 class Running(Protocol):
-    """What a process does."""
+    """What a process does. failure: why it came to an end before it was told to, in words; None: it did not."""
+
+    failure: str | None
 
     def run(self, start_s: float) -> None:
         """Work from an instant of the machine's clock until told to stop."""
@@ -49,6 +52,11 @@ class Task:
     def kind(self) -> str:
         """Whether it consumes or sends."""
         return CONSUMES if isinstance(self.orders, Orders) else SENDS
+
+    @property
+    def name(self) -> str:
+        """What an error calls it."""
+        return f"{'consumer' if self.kind == CONSUMES else 'producer'} process {self.number + 1}"
 
     def begin(self) -> Running:
         """Open the connections."""
@@ -87,6 +95,9 @@ def main() -> None:
 
     threading.Thread(target=wait_for_stop, daemon=True).start()
     thread.join()
+    if running.failure is not None:
+        print(running.failure, file=sys.stderr, flush=True)
+        os._exit(1)  # the thread above still waits for its line, which an orderly end would not survive
 
 
 if __name__ == "__main__":

@@ -43,12 +43,15 @@ class Process(Protocol):
     def core_s(self) -> float:
         """Processor time that it has used; NaN when that is not its own."""
 
+    def failure(self) -> str | None:
+        """Why it ended although it was neither stopped nor killed; None: it did not."""
+
 
 class OwnProcess:
     """A process of its own, whose connections are its own."""
 
     def __init__(self, task: Task) -> None:
-        self.task = task
+        self.task, self._killed = task, False
         self._errors = (task.folder / f"errors.{task.kind}{task.number}").open("w+b")
         command = [sys.executable, "-m", "qtune.measurement.process"]
         self._child = subprocess.Popen(
@@ -65,7 +68,7 @@ class OwnProcess:
         deadline.cancel()
         if word != READY:
             self._child.wait()
-            raise ProviderFailure(f"a {self.task.kind} process did not begin: {self._last_words()}")
+            raise ProviderFailure(f"{self.task.name} did not begin: {self._last_words()}")
 
     def clock_error_s(self) -> float:
         """The shortest of some questions for its instant: it lies between asking and answering, or is off by that."""
@@ -90,6 +93,7 @@ class OwnProcess:
 
     def kill(self) -> None:
         """SIGKILL: what it has written is in its files all the same."""
+        self._killed = True
         self._child.kill()
         self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout, self._errors):
@@ -114,6 +118,10 @@ class OwnProcess:
         except psutil.NoSuchProcess:
             return float("nan")
         return float(times.user + times.system)
+
+    def failure(self) -> str | None:
+        """Its last words, if it ended by itself with any."""
+        return self._last_words() if self._child.poll() not in (None, 0) and not self._killed else None
 
     def _say(self, words: bytes) -> None:
         assert self._child.stdin is not None
@@ -167,3 +175,7 @@ class ThreadsInstead:
     def core_s(self) -> float:
         """It shares this process's time with the rest of it."""
         return float("nan")
+
+    def failure(self) -> str | None:
+        """What its threads say."""
+        return self._running.failure

@@ -160,6 +160,7 @@ class _Run:
         core_s: list[tuple[float, float]] = []
         looker, turn = Looker(self.folder, self.workload.due_s, horizon_s), 0
         while (now_s := clock_s() - start_s) < horizon_s:
+            self._all_alive()
             machine.look(now_s)
             core_s.append((now_s, sum(process.core_s() for process in self.consumers)))
             if watch is not None and turn % SHOW_EVERY == 0:
@@ -173,9 +174,17 @@ class _Run:
                 ]:
                     self.consumers[number].kill()
                     killed_s[number] = clock_s() - start_s
+        self._all_alive()
         if watch is not None:
             watch(looker.look(start_s, horizon_s))
         return killed_s, core_s
+
+    def _all_alive(self) -> None:
+        """ProviderFailure when a process has ended by itself: what is left is not the scenario any more."""
+        for process in self._all:
+            failure = process.failure()
+            if failure is not None:
+                raise ProviderFailure(f"{process.task.name} ended during the run: {failure}")
 
     def _end(self) -> None:
         """Stop everything; who does not end soon, because it waits in a long poll, has written its rows already."""

@@ -13,6 +13,7 @@ from qtune.errors import QueueFull
 from qtune.measurement.calls import Calls
 from qtune.measurement.logs import clock_s
 from qtune.measurement.recorder import REJECTED, TAKEN, Recorder
+from qtune.measurement.working import run_all
 from qtune.producer import Producers
 from qtune.result import OP_SEND
 from qtune.workload import Workload
@@ -41,16 +42,13 @@ class SendingClient:
         self.body = b"q" * orders.body_bytes
         self.turn = threading.Lock()
         self.stopping = threading.Event()
+        self.failure: str | None = None
         self.start_s = 0.0
 
     def run(self, start_s: float) -> None:
         """Send this process's share of the messages, from an instant of the machine's clock on."""
         self.start_s = start_s
-        threads = [threading.Thread(target=self.send_all, args=(sender,)) for sender in self.senders]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        self.failure = run_all([partial(self.send_all, sender) for sender in self.senders], self.stop)
         for sender in self.senders:
             sender.close()
 

@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
+from qtune.adapters.memory import MemoryAdapter
+from qtune.adapters.servicebus import ServiceBusAdapter
+from qtune.broker import Message
 from qtune.emulators.servicebus import ServiceBusEmulator
-from qtune.errors import InputError
+from qtune.errors import InputError, ProviderFailure
 from qtune.invariants import check
-from qtune.measurement import adapter_of, measure
+from qtune.measurement import Live, adapter_of, measure, run_on
+from qtune.providers.memory import MemoryQueue
 from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
@@ -238,3 +243,33 @@ def test_a_measured_client_has_the_pool_of_the_scenario(monkeypatch: pytest.Monk
         scenario = Scenario(**fields).with_(consumers=changes)
         adapter: Any = adapter_of(scenario, endpoint="http://127.0.0.1:9")
         assert adapter._client.meta.config.max_pool_connections == expected
+
+
+def test_a_message_of_someone_else_ends_the_run_with_its_words() -> None:
+    """A consumer that cannot go on is not left out in silence: the run ends, says who and why, and leaves no queue."""
+    scenario = Scenario(**{**PLAIN, "queue": BUS, "consumers": {"workers": 1}, "horizon_s": 30.0})
+    with ServiceBusEmulator() as emulator:
+        adapter = ServiceBusAdapter(queue=scenario.queue, emulator=f"127.0.0.1:{emulator.port}")
+
+        def disturb(live: Live) -> None:
+            with (
+                ServiceBusClient.from_connection_string(emulator.connection_string) as client,
+                client.get_queue_sender(adapter.used_name) as sender,
+            ):
+                sender.send_messages(ServiceBusMessage("foreign"))
+
+        with pytest.raises(ProviderFailure, match=r"consumer process 1 ended during the run: .* did not send"):
+            run_on(scenario, adapter, watch=disturb)
+        assert emulator.counters()["queues"] == {}
+
+
+def test_a_thread_that_fails_in_this_process_ends_the_run_too() -> None:
+    """In memory there are only threads; the first that fails is the reason."""
+    scenario = Scenario(**{**PLAIN, "horizon_s": 30.0})
+    adapter = MemoryAdapter(queue=MemoryQueue())
+
+    def disturb(live: Live) -> None:
+        adapter.door.send([Message(body=b"foreign")])
+
+    with pytest.raises(ProviderFailure, match="consumer process 1 ended during the run"):
+        run_on(scenario, adapter, watch=disturb)
