@@ -57,7 +57,8 @@ def calibrate(
     runs: a folder in which every run is kept; with it a calibration that was broken off goes on. None: none is kept.
     run_s: how long a run lasts; longer runs make a model surer. held_out: how many settings are predicted, of up to 9.
     noise: measure one of them five times as well, to show how much a measurement varies.
-    busiest: runs on a machine that was busier, as a share of all its cores, are not fitted.
+    busiest: a run on a machine that was busier, as a share of all its cores, is made again, three times at most, and
+    not fitted if that does not help.
     agree: told before the first run what all of them will take; it raises what is to end the calibration.
     watch: told now and then how far it is.
 
@@ -71,7 +72,8 @@ def calibrate(
     expense = expense_of(place, run_s=run_s, held_out=held_out, noise=noise)
     if agree is not None:
         agree(expense)
-    measured = Runs(place, None if runs is None else Path(runs), watch or (lambda now: None), expense.time_s)
+    kept = None if runs is None else Path(runs)
+    measured = Runs(place, kept, watch or (lambda now: None), expense.time_s, busiest)
     return calibrated(measured, name, run_s=run_s, held_out=held_out, noise=noise, busiest=busiest)
 
 

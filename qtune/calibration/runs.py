@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from qtune.calibration.place import Place
+from qtune.conditions import BUSY
 from qtune.errors import InputError, Problem, ProviderFailure
 from qtune.measurement import Live, measure
 from qtune.result import Result
@@ -18,6 +19,9 @@ from qtune.scenario import Scenario
 
 AROUND_S: Final = 2.0
 """What a run takes beside its horizon: processes begin and end, and a queue is made and removed."""
+
+TRIES: Final = 3
+"""So often a run is made at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +39,14 @@ Watch = Callable[[Progress], None]
 class Runs:
     """Measures scenarios on one place, each once.
 
-    folder: where each is kept under its name; None: nowhere. of_s: how long all of them will take.
+    folder: where each is kept under its name; None: nowhere. of_s: how long all of them will take. busiest: a run on a
+    machine that was busier is made again, in the hope that others leave it alone then.
     """
 
-    def __init__(self, place: Place, folder: Path | None, watch: Watch, of_s: float) -> None:
-        self.place, self.folder, self.of_s = place, folder, of_s
+    def __init__(
+        self, place: Place, folder: Path | None, watch: Watch, of_s: float, busiest: float = BUSY
+    ) -> None:
+        self.place, self.folder, self.of_s, self.busiest = place, folder, of_s, busiest
         self.done_s = 0.0
         self._watch = watch
         if folder is not None:
@@ -60,11 +67,21 @@ class Runs:
             result = self._kept(path, scenario)
         else:
             self.tell(f"measuring {scenario.name}")
-            result = _with_work(self.measured(scenario))
+            result = self._believable(scenario)
             if path is not None:
                 unfinished = result.save(path.with_name(f"unfinished-{path.name}"))
                 unfinished.replace(path)
         self.done_s += scenario.horizon_s + AROUND_S
+        return result
+
+    def _believable(self, scenario: Scenario) -> Result:
+        """The run of a scenario, tried again when the machine was too busy; the last try as it is."""
+        for attempt in range(TRIES):
+            result = _with_work(self.measured(scenario))
+            busy = 0.0 if result.conditions is None else result.conditions.utilization_mean
+            if not busy > self.busiest or attempt == TRIES - 1:
+                break
+            self.tell(f"measuring {scenario.name} again, as the machine was {busy:.0%} busy")
         return result
 
     def measured(self, scenario: Scenario) -> Result:

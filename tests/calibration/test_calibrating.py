@@ -16,6 +16,8 @@ from qtune.calibration.calibrating import calibrated
 from qtune.calibration.design import Designer, expense_of, is_saturated
 from qtune.calibration.place import place_of
 from qtune.calibration.runs import Runs
+from qtune.calibration.settings import IDLE
+from qtune.conditions import Account, Conditions
 from qtune.errors import InputError, ProviderFailure
 from qtune.providers import ProviderModel, dump_model, load_model
 from qtune.result import Result, same_rows
@@ -131,6 +133,28 @@ def test_a_run_in_which_nothing_is_done_is_no_evidence(tmp_path: Path) -> None:
     with pytest.raises(ProviderFailure, match="none was completed"):
         Designer(runs, run_s=4.0).fitted_runs()
     assert not list(kept.glob("*.npz"))
+
+
+class SharedMachine(SimulatedServer):
+    """A server on a machine that others leave alone after a while."""
+
+    def measured(self, scenario: Scenario) -> Result:
+        """The first tries are on a machine that is too busy."""
+        busy = 1.0 if len(self.scenarios) < 2 else 0.3
+        nothing = Account(sent=0, completed=0, completed_twice=0, unanswered=0, left=None)
+        seen = Conditions(
+            machine="", clock_error_s=0.0, utilization=((0.0, busy),), late_s_p95=0.0, account=nothing
+        )
+        return replace(super().measured(scenario), conditions=seen)
+
+
+def test_a_run_on_a_machine_that_was_too_busy_is_made_again(tmp_path: Path) -> None:
+    """What others did at the time is no reason to go on without the run; the one on an idle machine is kept."""
+    runs = SharedMachine(server(), tmp_path, tmp_path / "runs")
+    scenario = runs.place.scenario(IDLE, rate_per_s=5.0, horizon_s=4.0, warm_up_s=0.0, senders=4, seed=1)
+    assert runs(scenario).conditions == Result.load(tmp_path / "runs" / "idle.npz").conditions
+    assert len(runs.scenarios) == 3
+    assert not Result.load(tmp_path / "runs" / "idle.npz").conditions.too_busy
 
 
 def test_what_it_costs_is_known_before() -> None:
