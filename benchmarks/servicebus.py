@@ -11,7 +11,6 @@ because a busy machine delays both. What is measured is more than that by the CP
 from __future__ import annotations
 
 import resource
-import signal
 import socket
 import subprocess
 import sys
@@ -54,7 +53,7 @@ def emulator(rtt_s: float) -> Iterator[str]:
             assert running.stdout is not None
             yield running.stdout.readline().partition("//")[2].partition(";")[0]
         finally:
-            running.send_signal(signal.SIGINT)
+            running.terminate()
 
 
 def round_trips_s(address: str, count: int) -> list[float]:

@@ -124,7 +124,13 @@ def test_modules_of_the_folder_at_hand_do_not_get_into_the_server(
 def test_the_command_prints_its_address_and_ends_when_told_to(end: signal.Signals) -> None:
     """stdout holds the endpoint and nothing else; after Ctrl-C neither the command nor the server is left."""
     command = [sys.executable, "-m", "qtune", "emulator", "sqs"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Whoever runs the tests in the background lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         endpoint_url = process.stdout.readline().decode().strip()

@@ -81,7 +81,7 @@ def test_nothing_is_lost_when_the_server_stands_still_for_ten_seconds() -> None:
         result = measure(SCENARIO.with_(horizon_s=30.0), endpoint=address, watch=trouble)
     finally:
         server.send_signal(signal.SIGCONT)
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         server.communicate(timeout=30)
     assert trouble.steps == []
     must_account_for_all(result, least=100)
