@@ -258,7 +258,9 @@ def test_a_message_of_someone_else_ends_the_run_with_its_words() -> None:
             ):
                 sender.send_messages(ServiceBusMessage("foreign"))
 
-        with pytest.raises(ProviderFailure, match=r"consumer process 1 ended during the run: .* did not send"):
+        with pytest.raises(
+            ProviderFailure, match=r"consumer process 1 ended during the run: .* did not send"
+        ):
             run_on(scenario, adapter, watch=disturb)
         assert emulator.counters()["queues"] == {}
 
