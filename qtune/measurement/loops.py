@@ -196,6 +196,7 @@ class Worker:
             if held_still is None:
                 held.end(DELIVERY_UNSETTLED)
                 continue
-            held.row.time("settled_s", settled_s)
+            if held_still:  # one that was refused has settled nothing
+                held.row.time("settled_s", settled_s)
             held.end(right if held_still else wrong)
         self.loop.done(len(deliveries))

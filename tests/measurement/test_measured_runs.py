@@ -20,6 +20,7 @@ from qtune.providers.memory import MemoryQueue
 from qtune.result import (
     DELIVERY_ABANDONED,
     DELIVERY_COMPLETED,
+    DELIVERY_LATE,
     DELIVERY_LOST,
     MESSAGE_COMPLETED,
     MESSAGE_REJECTED,
@@ -118,6 +119,19 @@ def test_locks_are_renewed_while_a_handler_works() -> None:
     assert (result.messages["state"] == MESSAGE_COMPLETED).all()
     assert (result.deliveries["renewals"] >= 4).all()
     assert calls(result, OP_RENEW).size >= 8
+
+
+def test_a_settlement_that_comes_too_late_settles_nothing() -> None:
+    """A handler of two locks without renewals is refused its settlement, and its message comes back."""
+    result = in_memory(
+        arrivals={"kind": "burst_at_once", "messages": 2},
+        service_time={"family": "constant", "mean_s": 0.4},
+        queue={"lock_duration_s": 0.2, "max_delivery_count": 2},
+    )
+    assert check(result) == []
+    late = result.deliveries["outcome"] == DELIVERY_LATE
+    assert late.sum() == 4
+    assert np.isnan(result.deliveries["settled_s"][late]).all()
 
 
 def test_no_handler_starts_in_a_pause() -> None:
