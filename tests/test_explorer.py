@@ -104,6 +104,26 @@ def test_each_provider_has_the_knobs_that_it_has(preset: str) -> None:
         assert knob.low <= knob.value <= knob.high, path
 
 
+@pytest.mark.parametrize(
+    ("consumers", "shown"),
+    [
+        ("{workers: 2}", None),
+        ("{workers: 2, receive_wait: 1.5s}", 1.5),
+        ("{workers: 2, receive_wait: 3s}", 3.0),
+    ],
+)
+def test_sliders_show_what_the_client_does_and_change_nothing_by_themselves(
+    consumers: str, shown: float | None
+) -> None:
+    """A wait that the scenario does not name is that of its client, and one of half seconds stays what it is."""
+    text = ORDERS.replace("{workers: 6, receive_wait: 1s}", consumers)
+    explorer = explore(qtune.load_scenario(text, name="orders"))
+    assert isinstance(explorer, Explorer)
+    wait_s = explorer.base.behaviour().wait_s if shown is None else shown
+    assert explorer.sliders["consumers.receive_wait_s"].value == pytest.approx(wait_s)
+    assert explorer.scenario == explorer.base
+
+
 def test_recommend_puts_its_answer_on_the_sliders(explorer: Explorer) -> None:
     """And the preset that is saved then is the one that recommend itself would have written."""
     explorer.sliders["consumers.workers"].value = 20

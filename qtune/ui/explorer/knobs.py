@@ -14,8 +14,8 @@ LOAD: Final = "load"
 
 _MANTISSAS: Final = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 
-_LOCKS: Final = {"sqs": "visibility_timeout_s", "servicebus": "lock_duration_s", "memory": "lock_duration_s"}
-_LONGEST_LOCK_S: Final = {"sqs": 43_200.0, "servicebus": 300.0, "memory": 3_600.0}
+_LONGEST_LOCK_S: Final = {"visibility_timeout_s": 43_200.0, "lock_duration_s": 300.0}
+"""Twelve hours at SQS and five minutes at Service Bus; a scenario with a longer one widens its slider."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,27 +76,26 @@ def _knobs(scenario: qtune.Scenario) -> Iterator[Knob]:
     yield _count("consumers.workers", "workers of an instance", 1, 64, consumers.workers)
     if provider != "memory":
         yield _count("consumers.instances", "instances", 1, 64, consumers.instances)
+    # What the scenario leaves to its client is shown as the client does it.
+    behaviour = scenario.behaviour()
     if provider == "servicebus":
-        yield _count("consumers.prefetch", "prefetch", 0, 1_000, consumers.prefetch or 0)
+        yield _count("consumers.prefetch", "prefetch", 0, 1_000, behaviour.prefetch)
     else:
-        yield _count(
-            "consumers.receive_batch",
-            "receive batch",
-            1,
-            10 if provider == "sqs" else 100,
-            consumers.receive_batch or 1,
-        )
-        wait_s = 20.0 if consumers.receive_wait_s is None else consumers.receive_wait_s
-        yield _count("consumers.receive_wait_s", "receive wait, s", 0, 20, wait_s)
-    yield Knob(
-        path=f"queue.{_LOCKS[provider]}",
-        label="lock, s" if provider != "sqs" else "visibility timeout, s",
-        low=1.0,
-        high=_LONGEST_LOCK_S[provider],
-        value=getattr(scenario.queue, _LOCKS[provider]),
-        whole=provider == "sqs",
-        is_log=True,
-    )
+        most = 10 if provider == "sqs" else 100
+        yield _count("consumers.receive_batch", "receive batch", 1, most, behaviour.batch)
+        yield _count("consumers.receive_wait_s", "receive wait, s", 0, 20, behaviour.wait_s)
+    for name, longest_s in _LONGEST_LOCK_S.items():
+        lock_s = getattr(scenario.queue, name, None)
+        if lock_s is not None:
+            yield Knob(
+                path=f"queue.{name}",
+                label=f"{name.removesuffix('_s').replace('_', ' ')}, s",
+                low=min(1.0, lock_s),
+                high=max(longest_s, lock_s),
+                value=lock_s,
+                whole=provider == "sqs",
+                is_log=True,
+            )
     if consumers.renewal is not None:
         yield Knob(
             path="consumers.renewal.max_s",
@@ -109,5 +108,6 @@ def _knobs(scenario: qtune.Scenario) -> Iterator[Knob]:
 
 
 def _count(path: str, label: str, low: float, high: float, value: float) -> Knob:
-    """A whole number; a value beyond the usual range widens it."""
-    return Knob(path=path, label=label, low=low, high=max(high, value), value=value, whole=True)
+    """A whole number, unless it is none now; a value beyond the usual range widens it."""
+    whole = value == int(value)
+    return Knob(path=path, label=label, low=low, high=max(high, value), value=value, whole=whole)

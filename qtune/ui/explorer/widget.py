@@ -215,8 +215,9 @@ def _slider(widgets: Any, knob: Knob) -> Any:
     if knob.is_log:
         options = [(f"{value:.3g}", value) for value in steps_of(knob)]
         return widgets.SelectionSlider(options=options, value=knob.value, **common)
-    kind = widgets.IntSlider if knob.whole else widgets.FloatSlider
-    return kind(value=int(knob.value), min=int(knob.low), max=int(knob.high), **common)
+    if knob.whole:
+        return widgets.IntSlider(value=int(knob.value), min=int(knob.low), max=int(knob.high), **common)
+    return widgets.FloatSlider(value=knob.value, min=knob.low, max=knob.high, step=0.1, **common)
 
 
 def _button(widgets: Any, text: str, press: Callable[[], object]) -> Any:
